@@ -1,0 +1,183 @@
+"""Every error a user can meet, as one tree.
+
+    EmoPruneError                  exit code 1
+    ├── SettingsError              an option, environment variable or emo-prune.toml
+    ├── CheckpointError            the bytes on disk or on the Hub
+    │   ├── NotACheckpoint
+    │   ├── MissingShard
+    │   ├── HeaderError            a safetensors header that breaks the format
+    │   ├── IndexMismatch          the index and the shards disagree
+    │   └── HubError
+    ├── ArchitectureError          the layout of the experts
+    │   ├── UnsupportedArchitecture
+    │   └── LayoutMismatch         config and tensors disagree
+    ├── TaskError                  tasks, examples and their data
+    │   ├── UnknownTask
+    │   ├── DataMissing
+    │   └── BadExamples
+    ├── RoutingError               what was observed makes no sense (NaN, no tokens)
+    ├── SelectionError             which experts stay
+    │   ├── BudgetError            too few or too many experts asked for
+    │   ├── BadSelection           a selection or scores file that is not valid
+    │   └── FingerprintMismatch    made for another checkpoint
+    ├── ExportError                writing the smaller checkpoint
+    │   ├── OutputExists
+    │   ├── NotEnoughDisk
+    │   └── NotExact               the layout asked for cannot hold this model exactly
+    ├── EvaluationError
+    │   └── CalibrationOverlap     eval would score documents select has seen
+    └── CheckFailed                exit code 3
+        ├── VerificationFailed
+        └── GateFailed
+
+Each carries the facts (`what`, `where`, `got`, `expected`) and a `hint`: the next
+command to try.
+"""
+
+from __future__ import annotations
+
+
+class EmoPruneError(Exception):
+    """An error with facts for a person: what, where, got, expected, and a hint."""
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        got: object = None,
+        expected: object = None,
+        hint: str = "",
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.got = got
+        self.expected = expected
+        self.hint = hint
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        facts = [self.what]
+        if self.where is not None:
+            facts.append(f"in {self.where}")
+        if self.got is not None:
+            facts.append(f"got {self.got}")
+        if self.expected is not None:
+            facts.append(f"expected {self.expected}")
+        return "; ".join(facts)
+
+
+class SettingsError(EmoPruneError):
+    """An option, an environment variable or a settings file is wrong."""
+
+
+class CheckpointError(EmoPruneError):
+    """A checkpoint cannot be read as it stands."""
+
+
+class NotACheckpoint(CheckpointError):
+    """The path or id holds no safetensors checkpoint."""
+
+
+class MissingShard(CheckpointError):
+    """The index names a shard that is not there."""
+
+
+class HeaderError(CheckpointError):
+    """A safetensors file breaks the format, or is cut short."""
+
+
+class IndexMismatch(CheckpointError):
+    """The index and the shards disagree about which tensors exist, or where."""
+
+
+class HubError(CheckpointError):
+    """The Hub, or the network on the way to it, refused."""
+
+
+class ArchitectureError(EmoPruneError):
+    """The experts of a model cannot be located."""
+
+
+class UnsupportedArchitecture(ArchitectureError):
+    """The table of architectures has no entry for this model type."""
+
+
+class LayoutMismatch(ArchitectureError):
+    """The tensors are not the ones the config and the table announce."""
+
+
+class TaskError(EmoPruneError):
+    """A task, or its data, cannot be used."""
+
+
+class UnknownTask(TaskError):
+    """No task of that name."""
+
+
+class DataMissing(TaskError):
+    """The data of a task cannot be found."""
+
+
+class BadExamples(TaskError):
+    """An examples file is empty or malformed."""
+
+
+class RoutingError(EmoPruneError):
+    """The routing that was observed makes no sense."""
+
+
+class SelectionError(EmoPruneError):
+    """The experts to keep cannot be chosen, or were chosen wrongly."""
+
+
+class BudgetError(SelectionError):
+    """The number of experts asked for is not possible."""
+
+
+class BadSelection(SelectionError):
+    """A selection or scores file is not valid."""
+
+
+class FingerprintMismatch(SelectionError):
+    """A selection was made for another checkpoint."""
+
+
+class ExportError(EmoPruneError):
+    """The smaller checkpoint cannot be written."""
+
+
+class OutputExists(ExportError):
+    """There is something already where the output should go."""
+
+
+class NotEnoughDisk(ExportError):
+    """The output does not fit on the disk."""
+
+
+class NotExact(ExportError):
+    """The layout asked for cannot hold this model exactly."""
+
+
+class EvaluationError(EmoPruneError):
+    """A model cannot be evaluated as asked."""
+
+
+class CalibrationOverlap(EvaluationError):
+    """The evaluation would score documents the experts were chosen on."""
+
+
+class CheckFailed(EmoPruneError):
+    """A check ran and the answer is no."""
+
+    exit_code = 3
+
+
+class VerificationFailed(CheckFailed):
+    """An export differs from what its source and selection say it must be."""
+
+
+class GateFailed(CheckFailed):
+    """A quality gate of `eval` was not met."""
