@@ -1,1 +1,39 @@
-""""""
+"""Bytes: what tensors a checkpoint holds, where they lie, and how to copy them.
+
+`open_checkpoint` reads the config, the index and the safetensors headers of a local
+folder or a Hub repository, checks them against each other and against the files, and
+returns a `Checkpoint`. `plan_shards` and `write_shard` write byte ranges of it to new
+files. No tensor is ever decoded, so every dtype works; torch is never imported.
+"""
+
+from emo_prune.checkpoint.checkpoint import Checkpoint, open_checkpoint, parse_json
+from emo_prune.checkpoint.header import DTYPE_BITS, Tensor, parse_header
+from emo_prune.checkpoint.hub import local_folder
+from emo_prune.checkpoint.known import locate, remember
+from emo_prune.checkpoint.source import ByteSource, FolderSource
+from emo_prune.checkpoint.writer import (
+    ByteRange,
+    OutputTensor,
+    Shard,
+    plan_shards,
+    write_shard,
+)
+
+__all__ = [
+    "DTYPE_BITS",
+    "ByteRange",
+    "ByteSource",
+    "Checkpoint",
+    "FolderSource",
+    "OutputTensor",
+    "Shard",
+    "Tensor",
+    "local_folder",
+    "locate",
+    "open_checkpoint",
+    "parse_header",
+    "parse_json",
+    "plan_shards",
+    "remember",
+    "write_shard",
+]

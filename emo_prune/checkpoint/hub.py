@@ -1,0 +1,147 @@
+"""A checkpoint on the Hub: its headers by range request, or all of it in the cache."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from emo_prune.errors import HubError, MissingShard
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
+_WHOLE = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py",
+          "LICENSE*")  # fmt: skip
+
+
+def looks_like_hub_id(model: str) -> bool:
+    """Tell whether a name could be `organisation/name` rather than a path."""
+    return bool(_HUB_ID.fullmatch(model)) and not model.startswith((".", "/"))
+
+
+def local_folder(model: str, revision: str | None = None) -> Path:
+    """Return a local folder with the whole checkpoint, downloading a Hub id first.
+
+    Raises:
+        HubError: the Hub cannot be reached, or refuses.
+    """
+    if Path(model).is_dir() or not looks_like_hub_id(model):
+        return Path(model)
+    from huggingface_hub import snapshot_download
+
+    with _Named(model):
+        return Path(
+            snapshot_download(model, revision=revision, allow_patterns=list(_WHOLE))
+        )
+
+
+class HubSource:
+    """Files of a Hub repository, read by HTTP range; one commit, fixed at the start."""
+
+    def __init__(self, repository: str, revision: str | None = None) -> None:
+        self.repository = repository
+        self.revision = revision
+        self._sizes: dict[str, int] = {}
+        # The first answer tells the commit; later ones then cannot be of another.
+        self.size("config.json")
+
+    def size(self, file: str) -> int:
+        """Return the size of a file in bytes; raise `MissingShard` without it."""
+        if file not in self._sizes:
+            from huggingface_hub import get_hf_file_metadata
+
+            with _Named(self.repository, file):
+                found = get_hf_file_metadata(self._url(file), retry_on_errors=True)
+            self.revision = found.commit_hash or self.revision
+            self._sizes[file] = found.size or 0
+        return self._sizes[file]
+
+    def read(self, file: str, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of a file by one range request."""
+        from huggingface_hub.utils import build_hf_headers, http_backoff
+
+        if start == end:
+            return b""
+        headers = {**build_hf_headers(), "Range": f"bytes={start}-{end - 1}"}
+        headers["Accept-Encoding"] = "identity"
+        with _Named(self.repository, file):
+            answer = http_backoff(
+                "GET", self._url(file), headers=headers, follow_redirects=True
+            )
+            answer.raise_for_status()
+        whole = answer.status_code == 200
+        body: bytes = answer.content[start:end] if whole else answer.content
+        if len(body) != end - start:
+            raise HubError(
+                "the server answered a range request with the wrong bytes",
+                where=f"{self.repository}/{file}",
+                got=f"{len(body):,} bytes, status {answer.status_code}",
+                expected=f"{end - start:,}",
+                hint="try again; download the checkpoint if it keeps happening",
+            )
+        return body
+
+    def copy(self, file: str, start: int, end: int, output: int) -> None:
+        """Append bytes [start, end) of a file to an open file descriptor."""
+        view = memoryview(self.read(file, start, end))
+        while view:
+            view = view[os.write(output, view) :]
+
+    def files(self) -> tuple[str, ...]:
+        """Return the relative names of all files, sorted."""
+        from huggingface_hub import HfApi
+
+        with _Named(self.repository):
+            names = HfApi().list_repo_files(self.repository, revision=self.revision)
+        return tuple(sorted(names))
+
+    def _url(self, file: str) -> str:
+        from huggingface_hub import hf_hub_url
+
+        return str(hf_hub_url(self.repository, file, revision=self.revision))
+
+
+class _Named:
+    """Turns the Hub client's exceptions into errors that say what to do."""
+
+    def __init__(self, repository: str, file: str | None = None) -> None:
+        self._repository = repository
+        self._file = file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, Exception):
+            return
+        from huggingface_hub import errors as hub
+        from huggingface_hub.utils import HfHubHTTPError
+
+        if isinstance(error, hub.EntryNotFoundError) and self._file:
+            raise MissingShard(
+                "a file of the checkpoint is missing",
+                where=self._repository,
+                got=f"no {self._file}",
+                hint="check the id and the revision",
+            ) from None
+        if isinstance(error, hub.GatedRepoError):
+            hint = "accept its terms on the Hub, then run `hf auth login`"
+        elif isinstance(error, hub.RepositoryNotFoundError):
+            hint = "check the id; for a local folder, check the path"
+        elif isinstance(error, hub.RevisionNotFoundError):
+            hint = "check --revision"
+        elif isinstance(error, HfHubHTTPError | OSError) or _is_transport(error):
+            hint = "check the network and HF_ENDPOINT, or give a local folder"
+        else:
+            return
+        raise HubError(
+            "there is no such local folder, and the Hub did not serve it",
+            where=self._repository,
+            got=str(error).strip().split("\n")[0] or type(error).__name__,
+            hint=hint,
+        ) from None
+
+
+def _is_transport(error: Exception) -> bool:
+    """Tell whether an exception is the HTTP client's own (httpx, by whatever name)."""
+    return type(error).__module__.split(".")[0].startswith("http")

@@ -1,0 +1,42 @@
+"""Where this machine last saw a checkpoint, by fingerprint.
+
+Artifacts hold no absolute path, so an export names its source by fingerprint alone.
+This note in the user's cache folder leads back to the source (`verify`, `eval`). It
+is a convenience: losing it costs an option on the command line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import platformdirs
+
+from emo_prune.provenance import canonical_json, write_atomically
+
+
+def remember(fingerprint: str, model: str) -> None:
+    """Note where a checkpoint is; a folder by its absolute path, a Hub id as it is."""
+    path = Path(model)
+    known = _read()
+    known[fingerprint] = str(path.resolve()) if path.is_dir() else model
+    with contextlib.suppress(OSError):  # a read-only home is no reason to fail
+        write_atomically(_file(), canonical_json(known))
+
+
+def locate(fingerprint: str) -> str | None:
+    """Return where a checkpoint was last seen, or None."""
+    return _read().get(fingerprint)
+
+
+def _file() -> Path:
+    return platformdirs.user_cache_path("emo-prune") / "checkpoints.json"
+
+
+def _read() -> dict[str, str]:
+    try:
+        known = json.loads(_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

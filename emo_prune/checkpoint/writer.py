@@ -1,0 +1,147 @@
+"""New safetensors files out of byte ranges of old ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_prune.checkpoint.source import ByteSource
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes [start, end) of a source file; all of `data` instead when it is given."""
+
+    file: str
+    start: int
+    end: int
+    data: Callable[[], bytes] | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the range."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputTensor:
+    """A tensor to be written: its new name, and the ranges its data are made of."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    ranges: tuple[ByteRange, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of data."""
+        return sum(piece.num_bytes for piece in self.ranges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One file to be written."""
+
+    name: str
+    tensors: tuple[OutputTensor, ...]
+
+    @property
+    def header(self) -> bytes:
+        """The header with its length, padded to 8 bytes as safetensors does."""
+        entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+        position = 0
+        for tensor in self.tensors:
+            end = position + tensor.num_bytes
+            entries[tensor.name] = {
+                "dtype": tensor.dtype,
+                "shape": list(tensor.shape),
+                "data_offsets": [position, end],
+            }
+            position = end
+        text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the file, header included."""
+        return len(self.header) + sum(tensor.num_bytes for tensor in self.tensors)
+
+
+def plan_shards(
+    tensors: Iterable[OutputTensor], max_shard_bytes: int
+) -> tuple[Shard, ...]:
+    """Divide tensors, in order, over files of at most `max_shard_bytes` of data.
+
+    A tensor larger than the limit gets a file of its own. One file is called
+    `model.safetensors`; several are numbered as transformers numbers them.
+    """
+    groups: list[list[OutputTensor]] = [[]]
+    room = max_shard_bytes
+    for tensor in tensors:
+        if groups[-1] and tensor.num_bytes > room:
+            groups.append([])
+            room = max_shard_bytes
+        groups[-1].append(tensor)
+        room -= tensor.num_bytes
+    return tuple(
+        Shard(name=_shard_name(number, len(groups)), tensors=tuple(group))
+        for number, group in enumerate(groups, 1)
+    )
+
+
+def _shard_name(number: int, total: int) -> str:
+    if total == 1:
+        return "model.safetensors"
+    return f"model-{number:05d}-of-{total:05d}.safetensors"
+
+
+def write_shard(
+    shard: Shard,
+    source: ByteSource,
+    folder: Path,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write one file, range by range; neighbouring ranges are copied as one.
+
+    `progress` is told the bytes of each copy. The file must not exist yet.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    output = os.open(folder / shard.name, flags, 0o666)
+    try:
+        _write_all(output, shard.header)
+        pieces = [piece for tensor in shard.tensors for piece in tensor.ranges]
+        for piece in _joined(pieces):
+            if piece.data is not None:
+                _write_all(output, piece.data())
+            else:
+                source.copy(piece.file, piece.start, piece.end, output)
+            progress(piece.num_bytes)
+    finally:
+        os.close(output)
+
+
+def _joined(pieces: Sequence[ByteRange]) -> list[ByteRange]:
+    joined: list[ByteRange] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if (
+            last is not None
+            and last.data is None
+            and piece.data is None
+            and last.file == piece.file
+            and last.end == piece.start
+        ):
+            joined[-1] = ByteRange(last.file, last.start, piece.end)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _write_all(output: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(output, view) :]

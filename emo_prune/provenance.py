@@ -1,0 +1,98 @@
+"""Where an artifact came from: canonical JSON, hashes, versions, atomic writes.
+
+Nothing here knows the clock, the host or an absolute path, so that the same inputs
+give the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one compact JSON text of a value: sorted keys, UTF-8, no NaN."""
+    return json.dumps(
+        value,
+        sort_keys=True,
+        ensure_ascii=False,
+        allow_nan=False,
+        separators=(",", ":"),
+    )
+
+
+def readable_json(value: Any) -> str:
+    """Return JSON for people: keys in the given order, lists of numbers on one line."""
+    return _render(value, "") + "\n"
+
+
+def _render(value: Any, indent: str) -> str:
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        rows = [
+            f"{inner}{json.dumps(str(key), ensure_ascii=False)}: {_render(v, inner)}"
+            for key, v in value.items()
+        ]
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(v, dict | list) for v in value):
+        rows = [inner + _render(v, inner) for v in value]
+        return "[\n" + ",\n".join(rows) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return "sha256:" and the hexadecimal digest."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Return the sha256 of a text's UTF-8 bytes."""
+    return sha256_bytes(text.encode())
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the installed version of each package, without importing any."""
+    return {name.replace("-", "_"): metadata.version(name) for name in packages}
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write a file that appears complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = data.encode() if isinstance(data, str) else data
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".partial"
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def digest_of(parts: Iterable[bytes]) -> str:
+    """Return one sha256 over many parts, each preceded by its length."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return "sha256:" + digest.hexdigest()
