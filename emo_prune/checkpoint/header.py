@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from emo_prune.errors import HeaderError
 
@@ -149,7 +149,7 @@ def _parse_entry(name: str, entry: Any, data_start: int, shard: str) -> Tensor:
     )
 
 
-def _is_naturals(value: Any) -> bool:
+def _is_naturals(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(
         isinstance(item, int) and not isinstance(item, bool) and item >= 0
         for item in value
