@@ -1,1 +1,22 @@
-""""""
+"""The layouts of MoE checkpoints: which tensors are experts, which are router rows.
+
+`describe` turns an open checkpoint into an `MoEModel`: every tensor has exactly one
+role, and config and tensors have been checked against each other. `prune_config` edits
+a config key by key; `fingerprint` identifies a checkpoint by its contents. No torch.
+"""
+
+from emo_prune.architectures.config import prune_config
+from emo_prune.architectures.fingerprint import fingerprint
+from emo_prune.architectures.layout import MoELayer, MoEModel, describe
+from emo_prune.architectures.table import ARCHITECTURES, Architecture, architecture_of
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "MoELayer",
+    "MoEModel",
+    "architecture_of",
+    "describe",
+    "fingerprint",
+    "prune_config",
+]

@@ -1,0 +1,373 @@
+"""What an MoE checkpoint is made of: every tensor in exactly one role, and checked."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emo_prune.architectures.table import (
+    EXPERT_COUNT_KEYS,
+    TOP_K_KEYS,
+    Architecture,
+    architecture_of,
+)
+from emo_prune.checkpoint import Checkpoint, Tensor
+from emo_prune.errors import LayoutMismatch
+
+_LAYER = re.compile(r"^(?P<prefix>(?:.+\.)?layers)\.(?P<layer>\d+)\.(?P<rest>.+)$")
+_INDEXED = re.compile(r"^experts\.(?P<expert>\d+)\.(?P<part>.+)$")
+# A router is stored in full precision; anything else is packed and cannot be sliced.
+_ROUTER_DTYPES = {"F64", "F32", "F16", "BF16"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoELayer:
+    """One layer with experts.
+
+    `experts[i]` are the tensors of expert i, where the checkpoint stores each expert
+    by name; `stacked` those whose axis 0 is the expert; `router` those with one row
+    per expert. `shared` and `always_active` are expert ids that fire for every token.
+    """
+
+    layer: int
+    num_experts: int
+    experts: tuple[tuple[Tensor, ...], ...]
+    stacked: tuple[Tensor, ...]
+    router: tuple[Tensor, ...]
+    shared: tuple[int, ...]
+    always_active: tuple[int, ...]
+
+    @property
+    def obligatory(self) -> tuple[int, ...]:
+        """Expert ids that every selection keeps, ascending."""
+        return tuple(sorted({*self.shared, *self.always_active}))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every tensor with an expert axis, or of one expert."""
+        return (*self.router, *self.stacked, *(t for e in self.experts for t in e))
+
+    @property
+    def expert_bytes(self) -> int:
+        """Bytes of the experts' own tensors, router excluded."""
+        return sum(t.num_bytes for t in self.tensors) - self.router_bytes
+
+    @property
+    def router_bytes(self) -> int:
+        """Bytes of the router's rows."""
+        return sum(t.num_bytes for t in self.router)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoEModel:
+    """A checkpoint whose experts have been found.
+
+    `num_groups` is 1 where routing is not limited to groups. `predictors` are tensors
+    of multi-token-prediction layers: they have experts but route no calibration token.
+    """
+
+    checkpoint: Checkpoint
+    architecture: Architecture
+    num_layers: int
+    layers: tuple[MoELayer, ...]
+    num_experts: int
+    num_shared_experts: int
+    top_k: int
+    num_groups: int
+    top_k_groups: int
+    other: tuple[Tensor, ...]
+    predictors: tuple[Tensor, ...]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The checkpoint's config."""
+        return self.checkpoint.config
+
+
+def describe(checkpoint: Checkpoint) -> MoEModel:
+    """Find the experts of a checkpoint and check them against its config.
+
+    Raises:
+        UnsupportedArchitecture: the table has no entry for the model type.
+        LayoutMismatch: config and tensors disagree, or a tensor fits no role.
+    """
+    architecture = architecture_of(checkpoint.config)
+    config = checkpoint.config
+    num_layers = _positive(config, ("num_hidden_layers",))
+    num_experts = _positive(config, EXPERT_COUNT_KEYS)
+    parts, other, predictors = _sort_tensors(
+        checkpoint.tensors.values(), architecture, num_layers
+    )
+    layers = tuple(
+        _build_layer(layer, parts[layer], architecture, config, num_experts)
+        for layer in sorted(parts)
+    )
+    _check_all_layers_found(layers, architecture, config, num_layers)
+    return MoEModel(
+        checkpoint=checkpoint,
+        architecture=architecture,
+        num_layers=num_layers,
+        layers=layers,
+        num_experts=num_experts,
+        num_shared_experts=max(len(layer.shared) for layer in layers),
+        top_k=_positive(config, TOP_K_KEYS),
+        num_groups=_groups(config, architecture, "n_group"),
+        top_k_groups=_groups(config, architecture, "topk_group"),
+        other=other,
+        predictors=predictors,
+    )
+
+
+class _Parts:
+    """Tensors of one layer's MoE block, as they are found."""
+
+    def __init__(self) -> None:
+        self.experts: dict[int, list[tuple[str, Tensor]]] = defaultdict(list)
+        self.stacked: list[Tensor] = []
+        self.router: list[tuple[str, Tensor]] = []
+
+
+def _sort_tensors(
+    tensors: Iterable[Tensor], architecture: Architecture, num_layers: int
+) -> tuple[dict[int, _Parts], tuple[Tensor, ...], tuple[Tensor, ...]]:
+    parts: dict[int, _Parts] = defaultdict(_Parts)
+    other, predictors = [], []
+    for tensor in tensors:
+        found = _LAYER.match(tensor.name)
+        if found is None:
+            (predictors if tensor.name.startswith("mtp.") else other).append(tensor)
+            continue
+        layer, rest = int(found["layer"]), found["rest"]
+        if layer >= num_layers:
+            predictors.append(tensor)
+        elif not rest.startswith(f"{architecture.block}.") or not _place(
+            tensor,
+            rest.removeprefix(f"{architecture.block}."),
+            parts[layer],
+            architecture,
+        ):
+            other.append(tensor)
+    for layer in [layer for layer, found_parts in parts.items() if _empty(found_parts)]:
+        del parts[layer]  # a dense layer, whose MLP bears the block's name
+    return parts, tuple(other), tuple(predictors)
+
+
+def _place(tensor: Tensor, rest: str, parts: _Parts, table: Architecture) -> bool:
+    """Put a tensor of the block where it belongs; False if it has no expert axis."""
+    indexed = _INDEXED.match(rest)
+    if indexed:
+        parts.experts[int(indexed["expert"])].append((indexed["part"], tensor))
+    elif rest.startswith("experts."):
+        parts.stacked.append(tensor)
+    elif rest in table.router_rows:
+        parts.router.append((rest, tensor))
+    elif rest.startswith(f"{table.router}.") and rest not in table.router_rows:
+        raise LayoutMismatch(
+            "the router has a tensor that cannot be cut by rows",
+            where=tensor.shard,
+            got=tensor.name,
+            expected="only " + ", ".join(table.router_rows),
+            hint="the router is quantised, or of another kind; use the original "
+            "checkpoint and quantise the export",
+        )
+    else:
+        return False
+    return True
+
+
+def _empty(parts: _Parts) -> bool:
+    return not (parts.experts or parts.stacked or parts.router)
+
+
+def _build_layer(
+    layer: int,
+    parts: _Parts,
+    architecture: Architecture,
+    config: Mapping[str, Any],
+    num_experts: int,
+) -> MoELayer:
+    expected = _of_layer(config, "num_experts_per_layer", layer, num_experts)
+    router = tuple(tensor for _, tensor in sorted(parts.router, key=lambda p: p[0]))
+    _check_router(layer, parts.router, architecture, expected)
+    _check_experts(layer, parts, expected)
+    num_shared = 0
+    if architecture.shared_last:
+        default = int(config.get("num_shared_experts") or 0)
+        num_shared = _of_layer(config, "num_shared_experts_per_layer", layer, default)
+    return MoELayer(
+        layer=layer,
+        num_experts=expected,
+        experts=tuple(
+            tuple(tensor for _, tensor in sorted(parts.experts[i], key=lambda p: p[0]))
+            for i in range(expected)
+        )
+        if parts.experts
+        else (),
+        stacked=tuple(parts.stacked),
+        router=router,
+        shared=tuple(range(expected - num_shared, expected)),
+        always_active=_always_active(config, layer, expected),
+    )
+
+
+def _check_router(
+    layer: int,
+    rows: Sequence[tuple[str, Tensor]],
+    architecture: Architecture,
+    num_experts: int,
+) -> None:
+    if architecture.router_rows[0] not in {name for name, _ in rows}:
+        raise LayoutMismatch(
+            "the layer has experts but no router",
+            where=f"layer {layer}",
+            expected=f"{architecture.block}.{architecture.router_rows[0]}",
+            hint="the checkpoint is incomplete; download it again",
+        )
+    for _, tensor in rows:
+        if tensor.shape[:1] != (num_experts,) or tensor.dtype not in _ROUTER_DTYPES:
+            raise LayoutMismatch(
+                "the router's rows do not match the number of experts",
+                where=tensor.name,
+                got=f"{tensor.dtype} {list(tensor.shape)}",
+                expected=f"{num_experts} rows of a floating-point type",
+                hint="check num_experts in config.json",
+            )
+
+
+def _check_experts(layer: int, parts: _Parts, num_experts: int) -> None:
+    found = sorted(parts.experts)
+    if parts.experts and found != list(range(num_experts)):
+        raise LayoutMismatch(
+            "the experts' tensors do not match the config",
+            where=f"layer {layer}",
+            got=f"{len(found)} experts, ids {found[0]} to {found[-1]}",
+            expected=f"{num_experts}, ids 0 to {num_experts - 1}",
+            hint="check num_experts in config.json; is every shard there?",
+        )
+    for tensor in parts.stacked:
+        if tensor.shape[:1] != (num_experts,):
+            raise LayoutMismatch(
+                "the stacked experts do not match the config",
+                where=tensor.name,
+                got=f"shape {list(tensor.shape)}",
+                expected=f"{num_experts} experts on the first axis",
+                hint="check num_experts in config.json",
+            )
+    if not parts.experts and not parts.stacked:
+        raise LayoutMismatch(
+            "the layer has a router but no experts",
+            where=f"layer {layer}",
+            hint="the checkpoint is incomplete; download it again",
+        )
+    kinds = {_kind(parts.experts[i]) for i in found}
+    if len(kinds) > 1:
+        raise LayoutMismatch(
+            "the experts of a layer are not alike",
+            where=f"layer {layer}",
+            got="different tensors, types or shapes",
+            expected="the same for each expert",
+            hint="the checkpoint is incomplete or damaged; download it again",
+        )
+
+
+def _kind(expert: Sequence[tuple[str, Tensor]]) -> tuple[tuple[object, ...], ...]:
+    return tuple(
+        (part, tensor.dtype, tensor.shape)
+        for part, tensor in sorted(expert, key=lambda p: p[0])
+    )
+
+
+def _check_all_layers_found(
+    layers: Sequence[MoELayer],
+    architecture: Architecture,
+    config: Mapping[str, Any],
+    num_layers: int,
+) -> None:
+    if not layers:
+        raise LayoutMismatch(
+            "the checkpoint has no experts",
+            where="the tensors' names",
+            expected=f"layers.N.{architecture.block}.experts.*",
+            hint="check that config.json belongs to these shards",
+        )
+    per_layer = config.get("num_experts_per_layer")
+    if per_layer is None:
+        return
+    announced = {i for i in range(num_layers) if per_layer[i]}
+    found = {layer.layer for layer in layers}
+    if announced != found:
+        raise LayoutMismatch(
+            "the layers with experts are not those the config announces",
+            where="num_experts_per_layer",
+            got=f"experts in layers {sorted(found)}",
+            expected=str(sorted(announced)),
+            hint="check config.json",
+        )
+
+
+def _positive(config: Mapping[str, Any], keys: Sequence[str]) -> int:
+    for key in keys:
+        value = config.get(key)
+        if value is None:
+            continue
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        raise LayoutMismatch(
+            f"{key} is not a positive integer",
+            where="config.json",
+            got=repr(value),
+            hint="check config.json",
+        )
+    raise LayoutMismatch(
+        "the config does not give a number that every MoE model has",
+        where="config.json",
+        expected=" or ".join(keys),
+        hint="check config.json",
+    )
+
+
+def _of_layer(config: Mapping[str, Any], key: str, layer: int, default: int) -> int:
+    per_layer = config.get(key)
+    if per_layer is None:
+        return default
+    if (
+        not isinstance(per_layer, list)
+        or len(per_layer) != config["num_hidden_layers"]
+        or not all(isinstance(value, int) and value >= 0 for value in per_layer)
+    ):
+        raise LayoutMismatch(
+            f"{key} is not one count per layer",
+            where="config.json",
+            got=repr(per_layer),
+            expected=f"{config['num_hidden_layers']} integers",
+            hint="check config.json",
+        )
+    return int(per_layer[layer])
+
+
+def _always_active(
+    config: Mapping[str, Any], layer: int, num_experts: int
+) -> tuple[int, ...]:
+    per_layer = config.get("always_active_experts_per_layer")
+    listed = per_layer[layer] if per_layer else config.get("always_active_experts")
+    ids = tuple(sorted(set(listed or ())))
+    if any(not 0 <= expert < num_experts for expert in ids):
+        raise LayoutMismatch(
+            "an always-active expert does not exist",
+            where=f"config.json, layer {layer}",
+            got=str(list(ids)),
+            expected=f"ids below {num_experts}",
+            hint="check always_active_experts in config.json",
+        )
+    return ids
+
+
+def _groups(config: Mapping[str, Any], architecture: Architecture, key: str) -> int:
+    """Return the number of router groups (or of those used); 1 without groups."""
+    limited = config.get("topk_method", "group_limited_greedy") != "greedy"
+    if not architecture.group_picks or not limited:
+        return 1
+    return int(config.get(key) or 1)
