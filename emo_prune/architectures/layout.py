@@ -134,7 +134,8 @@ def _sort_tensors(
     tensors: Iterable[Tensor], architecture: Architecture, num_layers: int
 ) -> tuple[dict[int, _Parts], tuple[Tensor, ...], tuple[Tensor, ...]]:
     parts: dict[int, _Parts] = defaultdict(_Parts)
-    other, predictors = [], []
+    other: list[Tensor] = []
+    predictors: list[Tensor] = []
     for tensor in tensors:
         found = _LAYER.match(tensor.name)
         if found is None:

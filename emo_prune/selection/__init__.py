@@ -1,1 +1,40 @@
-""""""
+"""Which experts stay: scores, budgets, the choice, and the files that hold them.
+
+`resolve_budget` turns `--keep` into a number the router can live with, `select` (or
+`choose_layer`, one layer at a time) chooses, `Selection` is what is written, and
+`check_selection` says whether it fits a model. Needs no model in memory.
+"""
+
+from emo_prune.selection.budget import Budget, Keep, Limits, parse_keep, resolve_budget
+from emo_prune.selection.choose import choose_layer, select
+from emo_prune.selection.scores import NEED_OUTPUTS, SCORE_NAMES
+from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
+from emo_prune.selection.selection import (
+    LayerSelection,
+    Selection,
+    check_selection,
+    parse_selection,
+    selection_from_json,
+    selection_schema,
+)
+
+__all__ = [
+    "NEED_OUTPUTS",
+    "SCORE_NAMES",
+    "Budget",
+    "Keep",
+    "LayerSelection",
+    "Limits",
+    "ScoresFile",
+    "Selection",
+    "check_selection",
+    "choose_layer",
+    "parse_keep",
+    "parse_selection",
+    "read_scores",
+    "resolve_budget",
+    "select",
+    "selection_from_json",
+    "selection_schema",
+    "write_scores",
+]
