@@ -10,7 +10,8 @@
     │   └── HubError
     ├── ArchitectureError          the layout of the experts
     │   ├── UnsupportedArchitecture
-    │   └── LayoutMismatch         config and tensors disagree
+    │   ├── LayoutMismatch         config and tensors disagree
+    │   └── BadConfig              the config contradicts itself
     ├── TaskError                  tasks, examples and their data
     │   ├── UnknownTask
     │   ├── DataMissing
@@ -107,6 +108,10 @@ class UnsupportedArchitecture(ArchitectureError):
 
 class LayoutMismatch(ArchitectureError):
     """The tensors are not the ones the config and the table announce."""
+
+
+class BadConfig(ArchitectureError):
+    """The config describes a model that cannot be built."""
 
 
 class TaskError(EmoPruneError):

@@ -1,0 +1,284 @@
+"""EMO: a mixture of experts whose routed and shared experts do not compete.
+
+In memory the experts of a layer are fused, as transformers' kernels want them;
+on disk each has its own tensors, as in the released checkpoints. transformers
+converts both ways.
+"""
+
+from __future__ import annotations
+
+import logging
+from copy import copy
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import initialization
+from transformers.conversion_mapping import (
+    get_checkpoint_conversion_mapping,
+    register_checkpoint_conversion_mapping,
+)
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import MoeCausalLMOutputWithPast
+from transformers.modeling_utils import slice_logits_to_keep
+from transformers.models.flex_olmo.modeling_flex_olmo import (
+    FlexOlmoExperts,
+    FlexOlmoModel,
+)
+from transformers.models.llama.modeling_llama import LlamaMLP
+from transformers.utils import can_return_tuple
+from transformers.utils.output_capturing import OutputRecorder
+
+from emo_prune.models.emo_config import EmoConfig, LayerExperts
+from emo_prune.models.load_balancing import load_balancing_loss
+from emo_prune.models.prenorm import (
+    PrenormAttention,
+    PrenormDecoderLayer,
+    PrenormPreTrainedModel,
+)
+from emo_prune.models.routing import route
+
+logger = logging.getLogger(__name__)
+
+# Per-expert tensors on disk, one fused tensor in memory: as Qwen2-MoE names them.
+# A mapping registered by hand also serves models that live outside transformers.
+register_checkpoint_conversion_mapping(
+    EmoConfig.model_type, get_checkpoint_conversion_mapping("qwen2_moe"), overwrite=True
+)
+
+
+class EmoTopKRouter(nn.Module):
+    """Scores the experts for each token and picks `top_k` of them.
+
+    All sizes are read from the attributes at each call, so a router can be pruned
+    in place: keep some rows of `weight`, then set `num_experts` and, if need be,
+    `top_k`, `num_shared_experts` and `always_active_experts`.
+    """
+
+    def __init__(self, config: EmoConfig, experts: LayerExperts) -> None:
+        super().__init__()
+        self.top_k: int = config.num_experts_per_tok
+        self.num_experts = experts.num_experts
+        self.num_shared_experts = experts.num_shared_experts
+        self.always_active_experts = experts.always_active_experts
+        self.norm_topk_prob: bool = config.norm_topk_prob
+        self.hidden_dim: int = config.hidden_size
+        self.weight = nn.Parameter(torch.empty(self.num_experts, self.hidden_dim))
+
+    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return raw logits [tokens, experts], weights and ids [tokens, top_k]."""
+        logits = functional.linear(
+            hidden_states.reshape(-1, self.hidden_dim), self.weight
+        )
+        weights, ids = route(
+            logits,
+            top_k=self.top_k,
+            num_shared_experts=self.num_shared_experts,
+            always_active_experts=self.always_active_experts,
+            norm_topk_prob=self.norm_topk_prob,
+        )
+        return logits, weights.to(logits.dtype), ids
+
+
+class EmoExperts(FlexOlmoExperts):  # type: ignore[misc]
+    """The experts of one layer, shared ones last, in two fused tensors.
+
+    `gate_up_proj` [experts, 2 * intermediate, hidden] and `down_proj`
+    [experts, hidden, intermediate]; called as `(hidden, top_k_index, top_k_weights)`.
+    """
+
+    def __init__(self, config: EmoConfig, num_experts: int) -> None:
+        super().__init__(_changed(config, num_experts=num_experts))
+        self.config = config  # the model's own: it names the kernel to use
+
+
+class EmoSparseMoeBlock(nn.Module):
+    """A router and its experts."""
+
+    def __init__(self, config: EmoConfig, experts: LayerExperts) -> None:
+        super().__init__()
+        self.gate = EmoTopKRouter(config, experts)
+        self.experts = EmoExperts(config, experts.num_experts)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Mix each token's experts: [batch, tokens, hidden] to the same shape."""
+        flat = hidden_states.reshape(-1, hidden_states.shape[-1])
+        _, top_k_weights, top_k_index = self.gate(flat)
+        mixed: Tensor = self.experts(flat, top_k_index, top_k_weights)
+        return mixed.reshape(hidden_states.shape)
+
+
+class EmoDecoderLayer(PrenormDecoderLayer):
+    """Pre-norm attention and experts, or a dense MLP where there are no experts."""
+
+    def __init__(self, config: EmoConfig, layer_idx: int) -> None:
+        experts = config.layer_experts(layer_idx)
+        super().__init__(
+            config,
+            layer_idx,
+            EmoSparseMoeBlock(config, experts)
+            if experts.num_experts
+            else _dense_mlp(config),
+        )
+
+
+class EmoPreTrainedModel(PrenormPreTrainedModel):
+    """The base of the two models below."""
+
+    config_class = EmoConfig
+    _no_split_modules: ClassVar[list[str]] = ["EmoDecoderLayer"]
+    _can_record_outputs: ClassVar[dict[str, Any]] = {
+        "router_logits": OutputRecorder(EmoTopKRouter, index=0),
+        "hidden_states": EmoDecoderLayer,
+        "attentions": PrenormAttention,
+    }
+
+    @classmethod
+    def _can_set_experts_implementation(cls) -> bool:
+        """Say yes: transformers would look for the decorator in this file's text."""
+        return True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, EmoExperts | EmoTopKRouter):
+            for parameter in module.parameters(recurse=False):
+                initialization.normal_(parameter, std=self.config.initializer_range)
+
+
+class EmoModel(EmoPreTrainedModel):
+    """The decoder, from token ids to hidden states, by FlexOlmo's forward pass."""
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__(config)
+        self.add_decoder(config, EmoDecoderLayer)
+        self.post_init()
+        self._warn_of_several_shared_experts()
+
+    forward = FlexOlmoModel.forward
+
+    @property
+    def routers(self) -> list[EmoTopKRouter]:
+        """The routers of the MoE layers, in order."""
+        blocks = (layer.mlp for layer in self.layers)
+        return [block.gate for block in blocks if isinstance(block, EmoSparseMoeBlock)]
+
+    def _warn_of_several_shared_experts(self) -> None:
+        for router in self.routers:
+            if router.num_shared_experts > 1 and not router.always_active_experts:
+                logger.warning(
+                    "This model has %d shared experts in a layer. The released "
+                    "inference code, followed here, gives them weights that sum to "
+                    "1; EMO training gave each of them weight 1. If the checkpoint "
+                    "was trained that way, its logits here are not the trained ones.",
+                    router.num_shared_experts,
+                )
+                return
+
+
+class EmoForCausalLM(EmoPreTrainedModel, GenerationMixin):  # type: ignore[misc]
+    """The decoder with a language-model head."""
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "lm_head.weight": "model.embed_tokens.weight"
+    }
+    _tp_plan: ClassVar[dict[str, str]] = {"lm_head": "colwise_gather_output"}
+
+    def __init__(self, config: EmoConfig) -> None:
+        super().__init__(config)
+        self.model = EmoModel(config)
+        self.add_lm_head(config)
+        self.post_init()
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_router_logits: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> MoeCausalLMOutputWithPast:
+        """Return logits [batch, tokens, vocabulary] and, with `labels`, the loss.
+
+        `output_router_logits` (by default the configuration's) adds the raw logits
+        [batch * tokens, experts] of each MoE layer and the load-balancing loss,
+        which is added to the loss `router_aux_loss_coef` times.
+        """
+        if output_router_logits is None:
+            output_router_logits = self.config.output_router_logits
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            output_router_logits=output_router_logits,
+            **kwargs,
+        )
+        hidden_states = outputs.last_hidden_state
+        logits = self.lm_head(slice_logits_to_keep(hidden_states, logits_to_keep))
+
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, self.vocab_size, **kwargs)
+        aux_loss = None
+        if outputs.router_logits:
+            aux_loss = load_balancing_loss(
+                outputs.router_logits,
+                self.model.routers,
+                token_mask=_token_mask(hidden_states, attention_mask, labels),
+                num_items_in_batch=kwargs.get("num_items_in_batch"),
+            )
+            if loss is not None:
+                loss = loss + self.config.router_aux_loss_coef * aux_loss.to(
+                    loss.device
+                )
+        return MoeCausalLMOutputWithPast(
+            loss=loss,
+            aux_loss=aux_loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            router_logits=outputs.router_logits,
+        )
+
+
+def _token_mask(
+    hidden_states: Tensor, attention_mask: Any, labels: Tensor | None
+) -> Tensor | None:
+    """Return which of the batch * tokens count: not padding, and with a label."""
+    mask = None
+    if isinstance(attention_mask, Tensor) and attention_mask.ndim == 2:
+        # with a cache the mask also covers earlier tokens
+        mask = attention_mask[:, -hidden_states.shape[1] :].reshape(-1) != 0
+    if labels is not None:
+        labelled = labels.reshape(-1) != -100
+        mask = labelled if mask is None else mask.to(labelled.device) & labelled
+    return mask
+
+
+def _dense_mlp(config: EmoConfig) -> LlamaMLP:
+    return LlamaMLP(
+        _changed(
+            config,
+            intermediate_size=config.dense_intermediate_size,
+            mlp_bias=config.dense_mlp_bias,
+        )
+    )
+
+
+def _changed(config: EmoConfig, **changes: Any) -> EmoConfig:
+    """Copy a configuration with a few fields changed, for parts that read it whole."""
+    changed = copy(config)
+    for key, value in changes.items():
+        setattr(changed, key, value)
+    return changed

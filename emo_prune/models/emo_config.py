@@ -1,0 +1,140 @@
+"""EMO's configuration, with the keys of the released `config.json` files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from huggingface_hub.dataclasses import strict
+
+from emo_prune.errors import BadConfig
+from emo_prune.models.prenorm_config import PrenormConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerExperts:
+    """The experts of one layer; a layer with none is a dense MLP."""
+
+    num_experts: int
+    num_shared_experts: int
+    always_active_experts: tuple[int, ...]
+
+    @property
+    def num_fixed(self) -> int:
+        """How many of a token's experts are the same for every token."""
+        return len(self.always_active_experts) or self.num_shared_experts
+
+
+@strict
+class EmoConfig(PrenormConfig):
+    """The shared fields, and the experts; the defaults are the released 1B-14B shape.
+
+    `num_experts` counts the shared experts, which are the last
+    `num_shared_experts` ones, and `num_experts_per_tok` counts them too.
+    `always_active_experts` are ids that every token uses; in a layer that has
+    them the shared experts are not set apart. The `*_per_layer` lists have one
+    entry per layer and replace the single value; a layer with 0 experts is a
+    dense MLP `dense_intermediate_size` wide, with biases if `dense_mlp_bias`.
+
+    Raises `BadConfig` where the fields contradict each other.
+    """
+
+    model_type = "emo"
+    attribute_map: ClassVar[dict[str, str]] = {"num_local_experts": "num_experts"}
+    default_theta = 500000.0
+    base_model_tp_plan: ClassVar[dict[str, str]] = (
+        PrenormConfig.attention_tp_plan
+        | PrenormConfig.mlp_tp_plan
+        | {
+            "layers.*.mlp.experts.gate_up_proj": "packed_colwise",
+            "layers.*.mlp.experts.down_proj": "rowwise",
+            "layers.*.mlp.experts": "moe_tp_experts",
+        }
+    )
+
+    intermediate_size: int = 1024
+    num_experts_per_tok: int = 8
+    num_experts: int = 128
+    num_shared_experts: int = 0
+    norm_topk_prob: bool = False
+    output_router_logits: bool = False
+    router_aux_loss_coef: float = 0.01
+    num_experts_per_layer: list[int] | None = None
+    num_shared_experts_per_layer: list[int] | None = None
+    always_active_experts: list[int] | None = None
+    always_active_experts_per_layer: list[list[int] | None] | None = None
+    dense_intermediate_size: int | None = None
+    dense_mlp_bias: bool = False
+
+    def layer_experts(self, layer: int) -> LayerExperts:
+        """Return how many experts a layer has, and which of them never compete."""
+        per_layer = self.num_experts_per_layer
+        num_experts = self.num_experts if per_layer is None else per_layer[layer]
+        shared = self.num_shared_experts_per_layer
+        active = self.always_active_experts_per_layer
+        return LayerExperts(
+            num_experts=num_experts,
+            num_shared_experts=min(self.num_shared_experts, num_experts)
+            if shared is None
+            else shared[layer],
+            always_active_experts=tuple(
+                (self.always_active_experts if active is None else active[layer]) or ()
+            ),
+        )
+
+    def validate_experts(self) -> None:
+        """Refuse expert counts that no router could serve (run by `@strict`)."""
+        for key in (
+            "num_experts_per_layer",
+            "num_shared_experts_per_layer",
+            "always_active_experts_per_layer",
+        ):
+            values = getattr(self, key)
+            if values is not None and len(values) != self.num_hidden_layers:
+                raise _bad(key, len(values), f"{self.num_hidden_layers} entries")
+        for layer in range(self.num_hidden_layers):
+            self._validate_layer(layer, self.layer_experts(layer))
+
+    def _validate_layer(self, layer: int, experts: LayerExperts) -> None:
+        where = f"layer {layer}"
+        if experts.num_experts == 0:
+            if self.dense_intermediate_size is None:
+                raise _bad(f"dense_intermediate_size, {where}", None, "a width")
+            return
+        if experts.num_shared_experts > experts.num_experts:
+            raise _bad(
+                f"num_shared_experts, {where}",
+                experts.num_shared_experts,
+                f"at most the layer's {experts.num_experts} experts",
+            )
+        active = experts.always_active_experts
+        if len(set(active)) < len(active) or not all(
+            0 <= expert < experts.num_experts for expert in active
+        ):
+            raise _bad(
+                f"always_active_experts, {where}",
+                list(active),
+                f"distinct ids below {experts.num_experts}",
+            )
+        if not experts.num_fixed <= self.num_experts_per_tok <= experts.num_experts:
+            raise _bad(
+                f"num_experts_per_tok, {where}",
+                self.num_experts_per_tok,
+                f"{experts.num_fixed} (never routed) to {experts.num_experts} (all)",
+            )
+        if self.norm_topk_prob and experts.num_fixed:
+            raise _bad(
+                f"norm_topk_prob, {where}",
+                True,
+                "false, since some experts are shared or always active",
+            )
+
+
+def _bad(key: str, got: object, expected: str) -> BadConfig:
+    return BadConfig(
+        "the configuration contradicts itself",
+        where=key,
+        got=got,
+        expected=expected,
+        hint="correct config.json, or download it again",
+    )
