@@ -1,1 +1,31 @@
-""""""
+"""Tasks and their prompts: MMLU, MMLU-Pro, GSM8K, any lm-eval task, your own examples.
+
+`parse_task` reads a name, `calibration_set` gives the examples that experts are chosen
+on, `evaluation_set` the documents that are scored. Both make prompts through the same
+lm-eval task object, and never of the same document. Importing this room is light:
+lm-eval and datasets are imported when prompts are built.
+"""
+
+from emo_prune.tasks.calibration import CalibrationSet, Example, calibration_set
+from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
+from emo_prune.tasks.examples import RenderMessages
+from emo_prune.tasks.quiet import quiet
+from emo_prune.tasks.scored import EvaluationSet, ScoredTask, evaluation_set
+from emo_prune.tasks.task import Task, TaskOptions, own_names, parse_task
+
+__all__ = [
+    "MMLU_CATEGORIES",
+    "MMLU_PRO_CATEGORIES",
+    "CalibrationSet",
+    "EvaluationSet",
+    "Example",
+    "RenderMessages",
+    "ScoredTask",
+    "Task",
+    "TaskOptions",
+    "calibration_set",
+    "evaluation_set",
+    "own_names",
+    "parse_task",
+    "quiet",
+]

@@ -1,0 +1,211 @@
+"""The examples that experts are chosen on: lm-eval's prompts with the gold answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from emo_prune.errors import TaskError
+from emo_prune.tasks.examples import RenderMessages, read_examples
+from emo_prune.tasks.prepare import Prepared, prepare
+from emo_prune.tasks.quiet import quiet
+from emo_prune.tasks.splits import permutation
+from emo_prune.tasks.task import Task, TaskOptions
+
+if TYPE_CHECKING:
+    from emo_prune.tasks.prompted import PromptedTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One calibration example; what the model reads is `context + completion`.
+
+    `completion` is the gold answer just as lm-eval would score it (" B"), or the whole
+    text where there is no answer, and then `context` is empty.
+    """
+
+    context: str
+    completion: str
+    document_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationSet:
+    """Calibration examples and all that says how they were made.
+
+    `split` names the documents' source ("dev+validation"; "file" for examples).
+    `num_dropped` counts documents passed over because the evaluation scores the same
+    question (MMLU has 32 of them).
+    """
+
+    examples: tuple[Example, ...]
+    task: str
+    split: str
+    num_fewshot: int
+    seed: int
+    protocol: str
+    answer: str
+    num_dropped: int = 0
+
+    @property
+    def document_sha256(self) -> tuple[str, ...]:
+        """The documents' hashes, for `refuse_overlap`."""
+        return tuple(example.document_sha256 for example in self.examples)
+
+
+def calibration_set(
+    task: Task,
+    options: TaskOptions,
+    num_examples: int | None = None,
+    *,
+    render_messages: RenderMessages | None = None,
+) -> CalibrationSet:
+    """Build the calibration examples of a task.
+
+    Documents come from splits that are not scored: MMLU's dev and validation (a dev
+    question is demonstrated by the other dev questions), MMLU-Pro's validation (each
+    by the other four), GSM8K's training set, any other task's training, else
+    validation, else demonstration documents; under protocol "emo", the authors'
+    calibration part of the test split. An examples file is used whole.
+
+    Args:
+        task: from `parse_task`.
+        options: how prompts are made; `seed` decides the order.
+        num_examples: the first so many of the seeded order, so smaller sets are part
+            of larger ones; None, or more than there are, means all.
+        render_messages: turns `messages` of an examples file into text.
+
+    Raises:
+        TaskError: no split but the scored one; or prompts that cannot be made.
+        DataMissing, UnknownTask, BadExamples: see `parse_task`, `read_examples`.
+    """
+    if num_examples is not None and num_examples < 1:
+        raise TaskError(
+            "no calibration examples are asked for",
+            got=num_examples,
+            expected="1 or more",
+            hint="leave --num-examples out to use all",
+        )
+    if task.kind == "examples":
+        return _from_file(task, options, num_examples, render_messages)
+    prepared = prepare(task, options)
+    without = [part.task.task_name for part in prepared if not part.calibration]
+    if without:
+        raise TaskError(
+            "the only documents at hand are those that are scored",
+            where=", ".join(without[:3]),
+            expected="a training, validation or demonstration split besides",
+            hint="give --protocol emo to divide them 60 / 40, calibrate on another "
+            "task, or add the split to --data-dir",
+        )
+    with quiet():
+        return _from_tasks(task, options, num_examples, prepared)
+
+
+def _from_tasks(
+    task: Task,
+    options: TaskOptions,
+    num_examples: int | None,
+    prepared: tuple[Prepared, ...],
+) -> CalibrationSet:
+    scored = {
+        part.task.document_sha256(document)
+        for part in prepared
+        for document in part.task.eval_docs
+    }
+    chosen: list[Example] = []
+    dropped = 0
+    for source, document in _candidates(prepared, options.seed):
+        if len(chosen) == num_examples:
+            break
+        document_sha256 = source.document_sha256(document)
+        if document_sha256 in scored:
+            dropped += 1
+            continue
+        context, completion = source.answered(document)
+        chosen.append(
+            Example(
+                context=context,
+                completion=completion,
+                document_sha256=document_sha256,
+            )
+        )
+    if not chosen:
+        raise TaskError("no document is left to calibrate on", where=task.name)
+    return CalibrationSet(
+        examples=tuple(chosen),
+        task=task.name,
+        split="+".join(_emo_names(options, prepared[0].calibration)),
+        num_fewshot=prepared[0].task.config.num_fewshot,
+        seed=options.seed,
+        protocol=options.protocol,
+        answer=options.answer,
+        num_dropped=dropped,
+    )
+
+
+def _candidates(
+    prepared: tuple[Prepared, ...], seed: int
+) -> Iterator[tuple[PromptedTask, Mapping[str, Any]]]:
+    """Yield the documents that may calibrate, in the seeded order across subjects.
+
+    No prompt is built here, so a split of a million rows costs no more than its rows.
+    """
+    sources = [
+        (part.task, part.task.documents(split))
+        for part in prepared
+        for split in part.calibration
+    ]
+    places = [
+        (s, row) for s, (_, rows) in enumerate(sources) for row in range(len(rows))
+    ]
+    for index in permutation(len(places), seed):
+        source, row = places[index]
+        task, rows = sources[source]
+        yield task, rows[row]
+
+
+def _emo_names(options: TaskOptions, splits: tuple[str, ...]) -> list[str]:
+    held_out = "test (emo)" if options.protocol == "emo" else "calibration"
+    return [held_out if split == "calibration" else split for split in splits]
+
+
+def _from_file(
+    task: Task,
+    options: TaskOptions,
+    num_examples: int | None,
+    render_messages: RenderMessages | None,
+) -> CalibrationSet:
+    if task.examples is None:
+        raise TaskError("no examples file is given", hint="give --examples FILE")
+    refuse_fewshot(options)
+    rows = read_examples(task.examples, render_messages)
+    order = permutation(len(rows), options.seed)[:num_examples]
+    return CalibrationSet(
+        examples=tuple(
+            Example(
+                context=rows[i].context,
+                completion=rows[i].completion,
+                document_sha256=rows[i].document_sha256,
+            )
+            for i in order
+        ),
+        task=task.name,
+        split="file",
+        num_fewshot=0,
+        seed=options.seed,
+        protocol=options.protocol,
+        answer=options.answer,
+    )
+
+
+def refuse_fewshot(options: TaskOptions) -> None:
+    """Raise TaskError if demonstrations are asked for with an examples file."""
+    if options.num_fewshot:
+        raise TaskError(
+            "an examples file has no demonstrations",
+            got=f"--num-fewshot {options.num_fewshot}",
+            expected="0",
+            hint="write the demonstrations into the prompts",
+        )
