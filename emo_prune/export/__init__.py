@@ -1,1 +1,23 @@
-""""""
+"""From a selection to bytes, and the proof that they are the right ones.
+
+`plan_export` says exactly what will be written (it is the dry run), `export` writes it
+so that it appears complete or not at all, and `verify_export` re-reads source and
+export on its own and compares every byte. No torch, no decoding.
+"""
+
+from emo_prune.export.export import check_destination, export
+from emo_prune.export.plan import ExportPlan, plan_export
+from emo_prune.export.record import RECORD, ExportRecord, read_record
+from emo_prune.export.verify import VerificationReport, verify_export
+
+__all__ = [
+    "RECORD",
+    "ExportPlan",
+    "ExportRecord",
+    "VerificationReport",
+    "check_destination",
+    "export",
+    "plan_export",
+    "read_record",
+    "verify_export",
+]

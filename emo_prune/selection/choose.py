@@ -121,6 +121,6 @@ def _share(part: float, whole: float) -> float:
 
 
 def _effective(picks: npt.NDArray[np.int64]) -> float:
-    """Return exp(entropy) of the picks: how many experts, used evenly, it amounts to."""
+    """Return exp(entropy) of the picks: how many evenly used experts they equal."""
     shares = picks[picks > 0] / max(int(picks.sum()), 1)
     return round(float(np.exp(-(shares * np.log(shares)).sum())), 3)

@@ -31,14 +31,15 @@ def probability(routing: LayerRouting) -> Sums:
 
 def easy_ep(routing: LayerRouting) -> Sums:
     """EASY-EP (arXiv 2504.06792): weighted output norms of the tokens that change."""
-    return _observed(routing.token_weighted, "easy-ep").sum(axis=0)
+    return np.asarray(_observed(routing.token_weighted, "easy-ep").sum(axis=0))
 
 
 def reap(routing: LayerRouting) -> Sums:
-    """REAP (arXiv 2510.13999): mean weighted output norm over an expert's own tokens."""
+    """REAP (arXiv 2510.13999): mean weighted output norm over the tokens picked for."""
     norms = _observed(routing.weighted_norms, "reap").sum(axis=0)
     picks = routing.picks.sum(axis=0)
-    return np.divide(norms, picks, out=np.zeros_like(norms), where=picks > 0)
+    means = np.divide(norms, picks, out=np.zeros_like(norms), where=picks > 0)
+    return np.asarray(means)
 
 
 SCORES: Mapping[str, Callable[[LayerRouting], Sums]] = {

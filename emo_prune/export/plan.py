@@ -1,0 +1,160 @@
+"""Exactly what an export will write: tensors, bytes, shards, config, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emo_prune.architectures import MoEModel, fingerprint, prune_config
+from emo_prune.checkpoint import DTYPE_BITS, OutputTensor, Shard, plan_shards
+from emo_prune.export.card import model_card
+from emo_prune.export.qwen2_moe import (
+    qwen2_moe_config,
+    qwen2_moe_tensors,
+    refuse_inexact,
+)
+from emo_prune.export.record import RECORD, ExportRecord, Layout
+from emo_prune.export.subset import subset_tensors
+from emo_prune.provenance import readable_json
+from emo_prune.selection import Selection, check_selection
+
+DEFAULT_SHARD_BYTES = 5_000_000_000
+INDEX = "model.safetensors.index.json"
+# Weights in any other form would be the unpruned ones beside the pruned.
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".h5",
+            ".msgpack", ".onnx", ".ot", ".tflite", ".index.json")  # fmt: skip
+_RENAMED = {"README.md": "README.source.md"}
+_OURS = ("config.json", RECORD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan:
+    """What an export will write.
+
+    `copied` maps files of the source to their names in the output; `written` holds
+    the text files that are new or edited.
+    """
+
+    model: MoEModel
+    record: ExportRecord
+    shards: tuple[Shard, ...]
+    config: Mapping[str, Any]
+    copied: Mapping[str, str]
+    written: Mapping[str, str]
+
+    @property
+    def num_tensors(self) -> int:
+        """Tensors in the output."""
+        return sum(len(shard.tensors) for shard in self.shards)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes on disk, headers and copied files included."""
+        source = self.model.checkpoint.source
+        return (
+            sum(shard.num_bytes for shard in self.shards)
+            + sum(source.size(file) for file in self.copied)
+            + sum(len(text.encode()) for text in self.written.values())
+        )
+
+    @property
+    def config_changes(self) -> dict[str, tuple[Any, Any]]:
+        """Config keys whose value differs: (source, output); None where absent."""
+        before = self.model.config
+        return {
+            key: (before.get(key), self.config.get(key))
+            for key in {**before, **self.config}
+            if before.get(key) != self.config.get(key)
+        }
+
+
+def plan_export(
+    model: MoEModel,
+    selection: Selection,
+    *,
+    max_shard_bytes: int = DEFAULT_SHARD_BYTES,
+    layout: Layout = "source",
+) -> ExportPlan:
+    """Plan an export; reads headers and a fingerprint, writes nothing.
+
+    Raises:
+        FingerprintMismatch, BadSelection: the selection is not one for this model.
+        NotExact: `layout` cannot hold this model exactly.
+    """
+    check_selection(selection, model, fingerprint(model))
+    kept = selection.kept
+    config = prune_config(model, kept, selection.top_k)
+    dropped = [tensor.name for tensor in model.predictors]
+    if layout == "qwen2_moe":
+        refuse_inexact(model, kept)
+        tensors = qwen2_moe_tensors(model, kept)
+        config = qwen2_moe_config(config, model)
+    else:
+        tensors = subset_tensors(model, kept)
+    shards = plan_shards(_aligned(tensors), max_shard_bytes)
+    copied, left_out = _files(model, layout)
+    record = ExportRecord(
+        layout=layout,
+        selection=selection,
+        selection_sha256=selection.sha256,
+        left_out=left_out,
+        dropped_tensors=dropped,
+        num_bytes=sum(tensor.num_bytes for tensor in tensors),
+        source_bytes=model.checkpoint.num_bytes,
+        parent=_parent(model),
+    )
+    return ExportPlan(
+        model=model,
+        record=record,
+        shards=shards,
+        config=config,
+        copied=copied,
+        written={
+            "config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
+            RECORD: record.to_text(),
+            "README.md": model_card(record, has_source_card="README.md" in copied),
+            **_index(shards),
+        },
+    )
+
+
+def _aligned(tensors: list[OutputTensor]) -> list[OutputTensor]:
+    """Put wider dtypes first, so that each tensor starts at a multiple of its size."""
+    return sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
+
+
+def _files(model: MoEModel, layout: Layout) -> tuple[dict[str, str], list[str]]:
+    copied: dict[str, str] = {}
+    left_out: list[str] = []
+    for file in model.checkpoint.source.files():
+        if file in model.checkpoint.shards or file == INDEX or file in _OURS:
+            continue
+        remote_code = layout != "source" and file.endswith(".py")
+        if remote_code or file.lower().endswith(_WEIGHTS):
+            left_out.append(file)
+        else:
+            copied[file] = _RENAMED.get(file, file)
+    return copied, left_out
+
+
+def _parent(model: MoEModel) -> Mapping[str, Any] | None:
+    """Return the record of a source that is itself an export."""
+    source = model.checkpoint.source
+    if RECORD not in source.files():
+        return None
+    parent: dict[str, Any] = json.loads(source.read(RECORD, 0, source.size(RECORD)))
+    return parent
+
+
+def _index(shards: tuple[Shard, ...]) -> dict[str, str]:
+    if len(shards) == 1:
+        return {}
+    total = sum(tensor.num_bytes for shard in shards for tensor in shard.tensors)
+    weight_map = {tensor.name: s.name for s in shards for tensor in s.tensors}
+    index = {
+        "metadata": {"total_size": total},
+        "weight_map": dict(sorted(weight_map.items())),
+    }
+    return {INDEX: readable_json(index)}

@@ -1,0 +1,201 @@
+"""An EMO checkpoint with one shared expert, written as a native Qwen2-MoE one.
+
+The two compute the same. EMO's shared expert has a softmax of its own over a single
+logit, that is weight 1; Qwen2-MoE weights its shared expert by sigmoid(gate . x). A
+gate of zeros gives 0.5, and a down projection doubled makes up for it: doubling moves
+the exponent alone, so it is exact in every binary floating-point format. The routed
+experts' softmax, top-(k-1) and lack of renormalisation are Qwen2-MoE's own.
+Source: `transformers/models/qwen2_moe/modeling_qwen2_moe.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from emo_prune.architectures import MoELayer, MoEModel
+from emo_prune.checkpoint import ByteRange, ByteSource, OutputTensor, Tensor
+from emo_prune.errors import NotExact
+from emo_prune.export.subset import rows, whole
+
+_LAYER_NAMES = {
+    "pre_attention_layernorm.weight": "input_layernorm.weight",
+    "pre_feedforward_layernorm.weight": "post_attention_layernorm.weight",
+    **{
+        name: name
+        for name in (
+            *(f"self_attn.{p}_proj.weight" for p in "qkvo"),
+            *(f"mlp.{p}_proj.weight" for p in ("gate", "up", "down")),
+        )
+    },
+}
+_MODEL_NAMES = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
+_LAYER = re.compile(r"^(model\.layers\.\d+\.)(.+)$")
+_FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+
+
+def qwen2_moe_name(name: str) -> str | None:
+    """Return what a tensor outside the experts is called there; None if nowhere."""
+    if name in _MODEL_NAMES:
+        return name
+    found = _LAYER.match(name)
+    if found is None or found[2] not in _LAYER_NAMES:
+        return None
+    return found[1] + _LAYER_NAMES[found[2]]
+
+
+def refuse_inexact(model: MoEModel, kept: Mapping[int, Sequence[int]]) -> None:
+    """Raise `NotExact`, naming the reason, where the two would not compute the same."""
+    config = model.config
+    problems = {
+        f"model type {model.architecture.model_type}": not model.architecture.shared_last,
+        "not exactly one shared expert in each layer": any(
+            len(layer.shared) != 1 for layer in model.layers
+        ),
+        "always-active experts": any(layer.always_active for layer in model.layers),
+        "norm_topk_prob": bool(config.get("norm_topk_prob")),
+        "attention_bias": bool(config.get("attention_bias")),
+        "layers with different numbers of experts": len(
+            {len(ids) for ids in kept.values()}
+        )
+        > 1,
+        "quantised weights": "quantization_config" in config,
+        "no routed expert in the top-k": model.top_k < 2,
+    }
+    unknown = [t.name for t in model.other if qwen2_moe_name(t.name) is None]
+    if unknown:
+        problems[f"tensors such as {unknown[0]}"] = True
+    found = [problem for problem, present in problems.items() if present]
+    if found:
+        raise NotExact(
+            "this model cannot be written as qwen2_moe exactly",
+            where=model.checkpoint.name,
+            got=", ".join(found),
+            expected="an EMO model with one shared expert",
+            hint="leave out --as: the export then keeps the layout of the source",
+        )
+
+
+def qwen2_moe_tensors(
+    model: MoEModel, kept: Mapping[int, Sequence[int]]
+) -> list[OutputTensor]:
+    """Return the output's tensors under Qwen2-MoE's names."""
+    outputs = [whole(t, qwen2_moe_name(t.name)) for t in model.other]
+    for layer in model.layers:
+        outputs += _layer_tensors(layer, kept[layer.layer], model)
+    return outputs
+
+
+def _layer_tensors(
+    layer: MoELayer, kept: Sequence[int], model: MoEModel
+) -> list[OutputTensor]:
+    block = f"model.layers.{layer.layer}.mlp"
+    (shared,) = layer.shared
+    routed = [expert for expert in kept if expert != shared]
+    outputs = [rows(router, routed) for router in layer.router]
+    for new, old in enumerate(routed):
+        outputs += [
+            whole(t, f"{block}.experts.{new}.{_part(t)}") for t in layer.experts[old]
+        ]
+    for tensor in layer.experts[shared]:
+        name = f"{block}.shared_expert.{_part(tensor)}"
+        if _part(tensor) == "down_proj.weight":
+            outputs.append(_doubled(tensor, name, model.checkpoint.source))
+        else:
+            outputs.append(whole(tensor, name))
+    gate = layer.router[0]
+    outputs.append(_zeros(f"{block}.shared_expert_gate.weight", gate))
+    return outputs
+
+
+def _part(tensor: Tensor) -> str:
+    return tensor.name.split(".experts.", 1)[1].split(".", 1)[1]
+
+
+def _doubled(tensor: Tensor, name: str, source: ByteSource) -> OutputTensor:
+    def data() -> bytes:
+        return double(source.read(tensor.shard, tensor.start, tensor.end), tensor)
+
+    return _computed(tensor.dtype, tensor.shape, name, tensor.num_bytes, data)
+
+
+def _zeros(name: str, like: Tensor) -> OutputTensor:
+    shape = (1, *like.shape[1:])
+    num_bytes = like.num_bytes // like.shape[0]
+    return _computed(like.dtype, shape, name, num_bytes, lambda: bytes(num_bytes))
+
+
+def _computed(
+    dtype: str,
+    shape: tuple[int, ...],
+    name: str,
+    num_bytes: int,
+    data: Callable[[], bytes],
+) -> OutputTensor:
+    pieces = (ByteRange("", 0, num_bytes, data),)
+    return OutputTensor(name=name, dtype=dtype, shape=shape, ranges=pieces)
+
+
+def double(raw: bytes, tensor: Tensor) -> bytes:
+    """Return little-endian floats times two, bit for bit exact.
+
+    Raises:
+        NotExact: a value overflows, or the dtype is not a float this can double.
+    """
+    if tensor.dtype == "BF16":
+        # The upper half of a float32; doubling leaves the lower half zero.
+        wide = (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
+        twice = wide * np.float32(2)
+        result = (twice.view("<u4") >> 16).astype("<u2").tobytes()
+    elif tensor.dtype in _FLOATS:
+        values = np.frombuffer(raw, np.dtype(_FLOATS[tensor.dtype]).newbyteorder("<"))
+        with np.errstate(over="ignore"):
+            twice = values + values
+        result = twice.tobytes()
+    else:
+        raise _not_doubled(tensor, f"dtype {tensor.dtype}")
+    if not np.isfinite(twice).all():
+        raise _not_doubled(tensor, "a value too large to be doubled")
+    return result
+
+
+def _not_doubled(tensor: Tensor, got: str) -> NotExact:
+    return NotExact(
+        "the shared expert cannot be doubled exactly",
+        where=tensor.name,
+        got=got,
+        expected="finite bf16, f16, f32 or f64 values",
+        hint="leave out --as: the export then keeps the layout of the source",
+    )
+
+
+def qwen2_moe_config(config: Mapping[str, Any], model: MoEModel) -> dict[str, Any]:
+    """Return the Qwen2-MoE config for an already pruned EMO config."""
+    taken = (
+        "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+        "num_key_value_heads", "hidden_act", "max_position_embeddings",
+        "initializer_range", "rms_norm_eps", "use_cache", "tie_word_embeddings",
+        "rope_theta", "rope_scaling", "rope_parameters", "attention_dropout", "dtype",
+        "torch_dtype", "output_router_logits", "router_aux_loss_coef", "bos_token_id",
+        "eos_token_id", "pad_token_id", "transformers_version",
+    )  # fmt: skip
+    sparse = {layer.layer for layer in model.layers}
+    expert_size = int(config["intermediate_size"])
+    return {
+        "architectures": ["Qwen2MoeForCausalLM"],
+        "model_type": "qwen2_moe",
+        **{key: config[key] for key in taken if key in config},
+        "intermediate_size": config.get("dense_intermediate_size") or expert_size,
+        "moe_intermediate_size": expert_size,
+        "shared_expert_intermediate_size": expert_size,
+        "num_experts": int(config["num_experts"]) - 1,
+        "num_experts_per_tok": int(config["num_experts_per_tok"]) - 1,
+        "norm_topk_prob": False,
+        "qkv_bias": False,
+        "use_sliding_window": False,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [i for i in range(model.num_layers) if i not in sparse],
+    }

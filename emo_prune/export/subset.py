@@ -1,0 +1,77 @@
+"""The tensors of a pruned checkpoint, each as byte ranges of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emo_prune.architectures import MoELayer, MoEModel
+from emo_prune.checkpoint import ByteRange, OutputTensor, Tensor
+from emo_prune.errors import LayoutMismatch
+
+
+def subset_tensors(
+    model: MoEModel, kept: Mapping[int, Sequence[int]]
+) -> list[OutputTensor]:
+    """Return the output's tensors in the source's order and layout.
+
+    Experts are renumbered 0..K-1 in ascending original order, router rows and stacked
+    experts are cut in step, every other tensor is taken whole. Multi-token-prediction
+    layers are left out: no calibration token passes them, so nothing is known of
+    their experts.
+    """
+    pruned: dict[str, OutputTensor | None] = {t.name: None for t in model.predictors}
+    for layer in model.layers:
+        pruned.update(_layer_tensors(layer, kept[layer.layer]))
+    outputs = [
+        pruned[tensor.name] if tensor.name in pruned else whole(tensor)
+        for tensor in model.checkpoint.tensors.values()
+    ]
+    return [output for output in outputs if output is not None]
+
+
+def whole(tensor: Tensor, name: str | None = None) -> OutputTensor:
+    """Return a tensor taken as it is, under a new name if one is given."""
+    return OutputTensor(
+        name=name or tensor.name,
+        dtype=tensor.dtype,
+        shape=tensor.shape,
+        ranges=(ByteRange(tensor.shard, tensor.start, tensor.end),),
+    )
+
+
+def rows(tensor: Tensor, kept: Sequence[int]) -> OutputTensor:
+    """Return a tensor cut to the kept indices of its first axis.
+
+    Raises:
+        LayoutMismatch: one index is not a whole number of bytes.
+    """
+    row_bytes, remainder = divmod(tensor.num_bytes, tensor.shape[0])
+    if remainder:
+        raise LayoutMismatch(
+            "an expert's part of a tensor is not a whole number of bytes",
+            where=tensor.name,
+            got=f"{tensor.num_bytes} bytes for {tensor.shape[0]} experts",
+            hint="export the unquantised checkpoint and quantise the export",
+        )
+    starts = [tensor.start + index * row_bytes for index in kept]
+    return OutputTensor(
+        name=tensor.name,
+        dtype=tensor.dtype,
+        shape=(len(kept), *tensor.shape[1:]),
+        ranges=tuple(ByteRange(tensor.shard, at, at + row_bytes) for at in starts),
+    )
+
+
+def _layer_tensors(
+    layer: MoELayer, kept: Sequence[int]
+) -> dict[str, OutputTensor | None]:
+    outputs: dict[str, OutputTensor | None] = {
+        tensor.name: None for expert in layer.experts for tensor in expert
+    }
+    for tensor in (*layer.router, *layer.stacked):
+        outputs[tensor.name] = rows(tensor, kept)
+    for new, old in enumerate(kept):
+        for tensor in layer.experts[old] if layer.experts else ():
+            name = tensor.name.replace(f".experts.{old}.", f".experts.{new}.", 1)
+            outputs[tensor.name] = whole(tensor, name)
+    return outputs
