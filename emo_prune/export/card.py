@@ -58,8 +58,8 @@ def model_card(record: ExportRecord, *, has_source_card: bool) -> str:
         "| layer | top-k picks | probability |",
         "|---|---|---|",
         *(
-            f"| {layer.layer} | {layer.retained_picks:.1%} | {layer.retained_mass:.1%} |"
-            for layer in selection.layers
+            f"| {row.layer} | {row.retained_picks:.1%} | {row.retained_mass:.1%} |"
+            for row in selection.layers
         ),
         "",
         "Made with emo-prune; `emo_prune.json` holds the whole record.",

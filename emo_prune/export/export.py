@@ -144,7 +144,7 @@ def _check(plan: ExportPlan, partial: Path) -> None:
 
 
 def _publish(partial: Path, destination: Path) -> None:
-    """Give the finished folder its name; an earlier export leaves at the last moment."""
+    """Give the finished folder its name; an earlier export goes only then."""
     if not destination.exists():
         partial.rename(destination)
         return

@@ -50,8 +50,9 @@ def qwen2_moe_name(name: str) -> str | None:
 def refuse_inexact(model: MoEModel, kept: Mapping[int, Sequence[int]]) -> None:
     """Raise `NotExact`, naming the reason, where the two would not compute the same."""
     config = model.config
+    model_type = model.architecture.model_type
     problems = {
-        f"model type {model.architecture.model_type}": not model.architecture.shared_last,
+        f"model type {model_type}": not model.architecture.shared_last,
         "not exactly one shared expert in each layer": any(
             len(layer.shared) != 1 for layer in model.layers
         ),
