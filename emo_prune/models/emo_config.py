@@ -101,12 +101,6 @@ class EmoConfig(PrenormConfig):
             if self.dense_intermediate_size is None:
                 raise _bad(f"dense_intermediate_size, {where}", None, "a width")
             return
-        if experts.num_shared_experts > experts.num_experts:
-            raise _bad(
-                f"num_shared_experts, {where}",
-                experts.num_shared_experts,
-                f"at most the layer's {experts.num_experts} experts",
-            )
         active = experts.always_active_experts
         if len(set(active)) < len(active) or not all(
             0 <= expert < experts.num_experts for expert in active

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class PrenormDecoderLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         )
 
     def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:
-        """Return the layer's output [batch, tokens, hidden]; `kwargs` go to attention."""
+        """Return [batch, tokens, hidden]; `kwargs` are those of the attention."""
         attended, _ = self.self_attn(
             hidden_states=self.pre_attention_layernorm(hidden_states), **kwargs
         )
@@ -59,7 +60,9 @@ class PrenormPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     _supports_attention_backend = True
     _can_compile_fullgraph = True
 
-    def add_decoder(self, config: Any, layer_type: type[PrenormDecoderLayer]) -> None:
+    def add_decoder(
+        self, config: Any, layer_type: Callable[[Any, int], nn.Module]
+    ) -> None:
         """Add the parts the forward passes of OLMo-2 and FlexOlmo expect to find."""
         self.padding_idx = config.pad_token_id
         self.vocab_size = config.vocab_size

@@ -45,9 +45,7 @@ def _register_models(modeling_auto: ModuleType) -> None:
     for model_type, (base, causal) in _MODELS.items():
         config_class = _config_class(_CONFIGS[model_type])
         # Not through AutoModel.register, which looks into the class and so imports it.
-        modeling_auto.MODEL_MAPPING.register(
-            config_class, _lazy(base), exist_ok=True
-        )
+        modeling_auto.MODEL_MAPPING.register(config_class, _lazy(base), exist_ok=True)
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING.register(
             config_class, _lazy(causal), exist_ok=True
         )
