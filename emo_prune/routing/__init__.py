@@ -1,1 +1,47 @@
-""""""
+"""Run examples through a model and observe its own routing.
+
+`tokenize` and `make_batches` prepare the examples, `observe` counts in one pass, and
+`observe_greedy` goes layer by layer with the earlier layers already pruned. What comes
+out is `LayerRouting`: integer counts and float64 sums, free of torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from emo_prune.routing.counts import LayerRouting
+
+if TYPE_CHECKING:
+    from emo_prune.routing.batches import Batch as Batch
+    from emo_prune.routing.batches import TokenizedExamples as TokenizedExamples
+    from emo_prune.routing.batches import make_batches as make_batches
+    from emo_prune.routing.batches import tokenize as tokenize
+    from emo_prune.routing.observe import observe as observe
+    from emo_prune.routing.observe import observe_greedy as observe_greedy
+
+__all__ = [
+    "Batch",
+    "LayerRouting",
+    "TokenizedExamples",
+    "make_batches",
+    "observe",
+    "observe_greedy",
+    "tokenize",
+]
+
+_HOMES = {
+    "Batch": "batches",
+    "TokenizedExamples": "batches",
+    "make_batches": "batches",
+    "observe": "observe",
+    "observe_greedy": "observe",
+    "tokenize": "batches",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs torch when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,117 @@
+"""Examples as token ids, cut to the model's context, in padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emo_prune.errors import RoutingError
+from emo_prune.provenance import digest_of
+
+DEFAULT_BATCH_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizedExamples:
+    """Token ids of every example, in order. `num_truncated` lost tokens on the left."""
+
+    sequences: tuple[tuple[int, ...], ...]
+    num_truncated: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all examples."""
+        return sum(len(sequence) for sequence in self.sequences)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of the token ids, example by example."""
+        return digest_of(
+            np.array(sequence, dtype="<i8").tobytes() for sequence in self.sequences
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Token ids and mask [examples, tokens], padded on the right.
+
+    `half` [examples] says which half of the calibration set each example is in.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    half: Tensor
+
+
+def tokenize(
+    texts: Sequence[str], tokenizer: Any, max_length: int | None
+) -> TokenizedExamples:
+    """Turn texts into token ids, without special tokens, as lm-eval scores them.
+
+    An example longer than the context loses tokens on the left, where the few-shot
+    demonstrations are; the question and its answer stay.
+
+    Raises:
+        RoutingError: there is no token at all.
+    """
+    sequences = []
+    num_truncated = 0
+    for text in texts:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        if max_length is not None and len(ids) > max_length:
+            ids = ids[-max_length:]
+            num_truncated += 1
+        if ids:
+            sequences.append(tuple(int(token) for token in ids))
+    if not sequences:
+        raise RoutingError(
+            "the examples hold no token",
+            where="the calibration set",
+            got=f"{len(texts)} examples",
+            hint="give examples with text in them",
+        )
+    return TokenizedExamples(sequences=tuple(sequences), num_truncated=num_truncated)
+
+
+def make_batches(
+    examples: TokenizedExamples, batch_size: int | None = None
+) -> list[Batch]:
+    """Group examples of similar length, so that little is computed for padding.
+
+    `batch_size` counts examples; without it a batch holds at most
+    `DEFAULT_BATCH_TOKENS` tokens, padding included.
+    """
+    order = sorted(
+        range(len(examples.sequences)), key=lambda i: -len(examples.sequences[i])
+    )
+    batches: list[Batch] = []
+    group: list[int] = []
+    for index in order:
+        longest = len(examples.sequences[group[0] if group else index])
+        limit = batch_size or max(1, DEFAULT_BATCH_TOKENS // longest)
+        if len(group) >= limit:
+            batches.append(_pad(examples, group))
+            group = []
+        group.append(index)
+    batches.append(_pad(examples, group))
+    return batches
+
+
+def _pad(examples: TokenizedExamples, group: Sequence[int]) -> Batch:
+    sequences = [examples.sequences[index] for index in group]
+    longest = max(len(sequence) for sequence in sequences)
+    input_ids = torch.zeros(len(group), longest, dtype=torch.long)
+    attention_mask = torch.zeros_like(input_ids)
+    for row, sequence in enumerate(sequences):
+        input_ids[row, : len(sequence)] = torch.tensor(sequence)
+        attention_mask[row, : len(sequence)] = 1
+    return Batch(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        half=torch.tensor([index % 2 for index in group]),
+    )

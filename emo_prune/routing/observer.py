@@ -1,0 +1,188 @@
+"""Hooks that count, in one MoE block, how the model routes.
+
+Counted is the model's own choice, seen at the experts module, never one derived again
+from logits. The legend of shapes: T tokens of a batch with padding, V of them valid,
+k picks a token, E experts, H hidden size.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emo_prune.errors import RoutingError
+from emo_prune.routing.batches import Batch
+from emo_prune.routing.blocks import MoEBlock
+from emo_prune.routing.counts import LayerRouting
+
+
+class PassEnds(Exception):  # noqa: N818 - a signal, not an error
+    """Raised inside a forward pass once what was wanted has been seen."""
+
+
+class BlockObserver:
+    """Counts the routing of one block while it is entered as a context manager.
+
+    Set `batch` before each forward pass. `outputs` also sums the norms of the
+    experts' outputs (for REAP and EASY-EP). `ends_pass` raises `PassEnds` when the
+    block has been seen, so that deeper layers need not run.
+    """
+
+    def __init__(
+        self,
+        block: MoEBlock,
+        *,
+        scoring: Literal["softmax", "sigmoid"],
+        outputs: bool = False,
+        ends_pass: bool = False,
+    ) -> None:
+        self._block = block
+        self._scoring = scoring
+        self._outputs = outputs
+        self._ends_pass = ends_pass
+        self._handles: list[Any] = []
+        self._pending: tuple[Tensor, Tensor, Tensor] | None = None
+        shape = (2, block.num_experts)
+        self._num_tokens = np.zeros(2, dtype=np.int64)
+        self._picks = np.zeros(shape, dtype=np.int64)
+        self._mass = np.zeros(shape)
+        self._weighted_norms = np.zeros(shape)
+        self._token_weighted = np.zeros(shape)
+        self.batch: Batch | None = None
+
+    def __enter__(self) -> BlockObserver:
+        block = self._block
+        self._handles = [
+            block.router.register_forward_hook(self._see_logits),
+            block.experts.register_forward_pre_hook(self._see_picks, with_kwargs=True),
+        ]
+        if self._outputs or self._ends_pass:
+            self._handles.append(block.block.register_forward_hook(self._see_block))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    @property
+    def routing(self) -> LayerRouting:
+        """What has been counted so far."""
+        return LayerRouting(
+            layer=self._block.layer,
+            num_tokens=self._num_tokens,
+            picks=self._picks,
+            mass=self._mass,
+            weighted_norms=self._weighted_norms if self._outputs else None,
+            token_weighted=self._token_weighted if self._outputs else None,
+        )
+
+    def _see_logits(self, module: nn.Module, args: Any, output: Any) -> None:
+        logits = output[0].reshape(-1, self._block.num_experts)
+        valid = self._valid_rows(logits.device)
+        probabilities = router_probabilities(
+            logits[valid], self._scoring, self._block.num_shared_experts
+        ).double()
+        if not bool(torch.isfinite(probabilities).all()):
+            raise RoutingError(
+                "the router's scores are not finite numbers",
+                where=f"layer {self._block.layer}",
+                got="NaN or infinity",
+                hint="check the checkpoint, or try --dtype float32",
+            )
+        halves = self._halves(valid.device)
+        for half in (0, 1):
+            chosen = probabilities[halves == half]
+            self._num_tokens[half] += len(chosen)
+            self._mass[half] += chosen.sum(dim=0).cpu().numpy()
+
+    def _see_picks(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        hidden, picks, weights = (*args, *kwargs.values())[:3]
+        hidden = hidden.reshape(-1, hidden.shape[-1])
+        valid = self._valid_rows(picks.device)
+        halves = self._halves(picks.device)
+        for half in (0, 1):
+            ids = picks[valid][halves == half].flatten()
+            counts = torch.bincount(ids, minlength=self._block.num_experts)
+            self._picks[half] += counts.cpu().numpy()
+        if self._outputs:
+            self._pending = (hidden[valid], picks[valid], weights[valid])
+        elif self._ends_pass:
+            raise PassEnds
+
+    @torch.no_grad()
+    def _see_block(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._pending is not None:
+            mixed = output[0] if isinstance(output, tuple) else output
+            mixed = mixed.reshape(-1, mixed.shape[-1])
+            self._add_outputs(*self._pending, mixed[self._valid_rows(mixed.device)])
+            self._pending = None
+        if self._ends_pass:
+            raise PassEnds
+
+    def _add_outputs(
+        self, hidden: Tensor, picks: Tensor, weights: Tensor, mixed: Tensor
+    ) -> None:
+        """Add gate-weighted output norms: hidden, mixed [V, H]; picks, weights [V, k].
+
+        The token weight is 1 - cos(h, h + m), h the block's input, m its output.
+        """
+        wide = hidden.float()
+        turn = torch.cosine_similarity(wide, wide + mixed.float(), dim=-1)
+        token_weight = (1 - turn).clamp(min=0).double()
+        halves = self._halves(picks.device)
+        ones = torch.ones_like(weights[:, :1])
+        for column in range(picks.shape[1]):
+            chosen = picks[:, column : column + 1]
+            # `forward` itself: the hooks must not see this call.
+            alone = self._block.experts.forward(hidden, chosen, ones)
+            norms = alone.float().norm(dim=-1).double()
+            norms = norms * weights[:, column].double()
+            flat = halves * self._block.num_experts + chosen[:, 0]
+            self._sum_into(self._weighted_norms, flat, norms)
+            self._sum_into(self._token_weighted, flat, norms * token_weight)
+
+    def _sum_into(self, sums: Any, index: Tensor, values: Tensor) -> None:
+        total = torch.zeros(sums.size, dtype=torch.float64, device=values.device)
+        total.index_add_(0, index, values)
+        sums += total.reshape(sums.shape).cpu().numpy()
+
+    def _valid_rows(self, device: torch.device) -> Tensor:
+        """Return the positions [V] of the batch's tokens that are not padding."""
+        if self.batch is None:
+            raise RuntimeError("set `batch` before the forward pass")
+        return self.batch.attention_mask.flatten().nonzero()[:, 0].to(device)
+
+    def _halves(self, device: torch.device) -> Tensor:
+        """Return for each valid token [V] the half its example is in."""
+        if self.batch is None:
+            raise RuntimeError("set `batch` before the forward pass")
+        mask = self.batch.attention_mask
+        halves = self.batch.half[:, None].expand_as(mask)
+        return halves.flatten()[mask.flatten().bool()].to(device)
+
+
+def router_probabilities(
+    logits: Tensor, scoring: Literal["softmax", "sigmoid"], num_shared_experts: int
+) -> Tensor:
+    """Return how a token's probability is spread over experts, float32 [T, E].
+
+    Shared experts have a softmax of their own. Sigmoid scores, which do not sum to
+    one, are divided by their sum, so that every token weighs the same.
+    """
+    wide = logits.float()
+    if scoring == "sigmoid":
+        scores = wide.sigmoid()
+        return scores / scores.sum(dim=-1, keepdim=True)
+    num_routed = wide.shape[-1] - num_shared_experts
+    parts = [wide[:, :num_routed], wide[:, num_routed:]]
+    return torch.cat([part.softmax(dim=-1) for part in parts], dim=-1)
