@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from emo_prune.routing.batches import TokenizedExamples as TokenizedExamples
     from emo_prune.routing.batches import make_batches as make_batches
     from emo_prune.routing.batches import tokenize as tokenize
-    from emo_prune.routing.observe import observe as observe
-    from emo_prune.routing.observe import observe_greedy as observe_greedy
+    from emo_prune.routing.passes import observe as observe
+    from emo_prune.routing.passes import observe_greedy as observe_greedy
 
 __all__ = [
     "Batch",
@@ -34,8 +34,8 @@ _HOMES = {
     "Batch": "batches",
     "TokenizedExamples": "batches",
     "make_batches": "batches",
-    "observe": "observe",
-    "observe_greedy": "observe",
+    "observe": "passes",
+    "observe_greedy": "passes",
     "tokenize": "batches",
 }
 

@@ -86,7 +86,7 @@ class BlockObserver:
             token_weighted=self._token_weighted if self._outputs else None,
         )
 
-    def _see_logits(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _see_logits(self, _module: nn.Module, _args: Any, output: Any) -> None:
         logits = output[0].reshape(-1, self._block.num_experts)
         valid = self._valid_rows(logits.device)
         probabilities = router_probabilities(
@@ -105,7 +105,7 @@ class BlockObserver:
             self._num_tokens[half] += len(chosen)
             self._mass[half] += chosen.sum(dim=0).cpu().numpy()
 
-    def _see_picks(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _see_picks(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
         hidden, picks, weights = (*args, *kwargs.values())[:3]
         hidden = hidden.reshape(-1, hidden.shape[-1])
         valid = self._valid_rows(picks.device)
@@ -120,7 +120,7 @@ class BlockObserver:
             raise PassEnds
 
     @torch.no_grad()
-    def _see_block(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _see_block(self, _module: nn.Module, _args: Any, output: Any) -> None:
         if self._pending is not None:
             mixed = output[0] if isinstance(output, tuple) else output
             mixed = mixed.reshape(-1, mixed.shape[-1])
