@@ -27,7 +27,7 @@ class LayerExperts:
 
 @strict
 class EmoConfig(PrenormConfig):
-    """The shared fields, and the experts; the defaults are the released 1B-14B shape.
+    """The shared fields, and the experts; default sizes are the released 1B-14B ones.
 
     `num_experts` counts the shared experts, which are the last
     `num_shared_experts` ones, and `num_experts_per_tok` counts them too.
