@@ -1,1 +1,36 @@
-""""""
+"""Score checkpoints by lm-eval, compare them question by question, and judge.
+
+`evaluate` gives `Results`, the same numbers a direct run of lm-eval gives; `compare`
+sets them against a baseline's on the same questions; `check_gates` fails what lost too
+much; `refuse_overlap` keeps calibration documents out of the score. Importing this room
+imports neither lm-eval nor torch.
+"""
+
+from emo_prune.evaluation.compare import Comparison, Difference, check_gates, compare
+from emo_prune.evaluation.overlap import refuse_overlap
+from emo_prune.evaluation.results import (
+    CategoryResult,
+    Question,
+    Results,
+    Settings,
+    TaskResult,
+    results_schema,
+)
+from emo_prune.evaluation.run import evaluate, evaluate_loaded, evaluate_with
+
+__all__ = [
+    "CategoryResult",
+    "Comparison",
+    "Difference",
+    "Question",
+    "Results",
+    "Settings",
+    "TaskResult",
+    "check_gates",
+    "compare",
+    "evaluate",
+    "evaluate_loaded",
+    "evaluate_with",
+    "refuse_overlap",
+    "results_schema",
+]

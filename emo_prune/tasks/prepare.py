@@ -135,7 +135,7 @@ def _any(config: dict[str, Any], task: Task, options: TaskOptions) -> Prepared:
         )
         other = [_HELD_OUT]
     built = _build(config, splits, num_fewshot)
-    return Prepared(task=built, category=task.name, calibration=tuple(other[:1]))
+    return Prepared(task=built, category=config["task"], calibration=tuple(other[:1]))
 
 
 def load_splits(config: Mapping[str, Any], options: TaskOptions) -> dict[str, Any]:

@@ -1,0 +1,266 @@
+"""Run an evaluation set through a model by lm-eval, and gather the results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo_prune.errors import EvaluationError
+from emo_prune.evaluation.results import (
+    CategoryResult,
+    Question,
+    Results,
+    Settings,
+    TaskResult,
+)
+from emo_prune.evaluation.statistics import Estimate, mean_of, weighted_mean
+from emo_prune.provenance import canonical_json, digest_of, versions
+from emo_prune.tasks import EvaluationSet, ScoredTask, quiet
+
+if TYPE_CHECKING:
+    from emo_prune.evaluation.language_model import Progress, ScoringLM
+
+_PACKAGES = ("emo-prune", "lm-eval", "transformers", "torch")
+
+
+def evaluate(
+    model: str,
+    evaluation: EvaluationSet,
+    *,
+    batch_size: int = 8,
+    device: str | None = None,
+    dtype: str = "auto",
+    max_length: int | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Load a checkpoint and score it.
+
+    Args:
+        model: a folder, or a Hub id.
+        evaluation: from `emo_prune.tasks.evaluation_set`.
+        batch_size: sequences per forward pass; no result depends on it, up to
+            rounding.
+        device: "cpu", "cuda:0", ...; None takes the GPU if there is one.
+        dtype: "auto" is the checkpoint's own; or "float32", "bfloat16", ...
+        max_length: context in tokens; None takes the model's own.
+        progress: called with (requests done, requests in all).
+
+    Raises:
+        EvaluationError: the model cannot be loaded, or gives NaN.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(place)
+        tokenizer = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EvaluationError(
+            "the model cannot be loaded",
+            where=model,
+            got=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            expected="a checkpoint with a tokenizer that transformers can load",
+            hint=f"see what it is with `emo-prune inspect {model}`",
+        ) from error
+    return evaluate_loaded(
+        loaded,
+        tokenizer,
+        evaluation,
+        name=Path(model).name if Path(model).is_dir() else model,
+        batch_size=batch_size,
+        max_length=max_length,
+        progress=progress,
+    )
+
+
+def evaluate_loaded(
+    model: Any,
+    tokenizer: Any,
+    evaluation: EvaluationSet,
+    *,
+    name: str,
+    batch_size: int = 8,
+    max_length: int | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Score a model that is already in memory; `name` is what results call it."""
+    from emo_prune.evaluation.language_model import ScoringLM
+
+    with quiet(), _evaluating(model):
+        lm = ScoringLM(
+            model,
+            tokenizer,
+            batch_size=batch_size,
+            max_length=max_length,
+            progress=progress,
+        )
+        return evaluate_with(lm, evaluation, name=name)
+
+
+def evaluate_with(lm: ScoringLM, evaluation: EvaluationSet, *, name: str) -> Results:
+    """Score through a given language model of lm-eval."""
+    import lm_eval
+
+    lm.truncated.clear()
+    with quiet():
+        output = lm_eval.evaluate(
+            lm=lm,
+            task_dict={"tasks": {part.name: part.task for part in evaluation.tasks}},
+            limit=evaluation.limit,
+            bootstrap_iters=0,
+            log_samples=True,
+        )
+    samples = output["samples"]
+    tasks = tuple(
+        _task_result(part, samples[part.name], output["results"][part.name])
+        for part in evaluation.tasks
+    )
+    categories = _categories(tasks, evaluation.headline)
+    headline = mean_of([c.estimate for c in categories if c.in_headline])
+    return Results(
+        model=name,
+        task=evaluation.task.name,
+        settings=Settings(
+            num_fewshot=evaluation.num_fewshot,
+            answer=evaluation.options.answer,
+            protocol=evaluation.options.protocol,
+            limit=evaluation.limit,
+            max_length=lm.max_length,
+            dtype=str(lm.model.dtype).removeprefix("torch."),
+        ),
+        metric=_common(t.metric for t in tasks),
+        higher_is_better=tasks[0].higher_is_better,
+        value=headline.value,
+        stderr=headline.stderr,
+        n=headline.n,
+        categories=categories,
+        tasks=tasks,
+        num_truncated=len(lm.truncated),
+        prompts_sha256=_digest(_prompts(evaluation, samples)),
+        documents_sha256=_digest(_documents(evaluation, samples)),
+        versions=versions(*_PACKAGES),
+    )
+
+
+@contextmanager
+def _evaluating(model: Any) -> Any:
+    """lm-eval puts the model into evaluation mode; put it back afterwards."""
+    training = model.training
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _task_result(
+    part: ScoredTask, samples: list[dict[str, Any]], metrics: Mapping[str, Any]
+) -> TaskResult:
+    """Take the first metric of the first filter for the task's figure, as lm-eval does.
+
+    For GSM8K that is exact_match after the strict filter ("#### 42").
+    """
+    first = _first_filter(samples)
+    metric = next(m for m in part.task.aggregation() if m in first[0]["metrics"])
+    reported = f"{metric},{first[0]['filter']}"
+    questions = tuple(
+        Question(document_sha256=part.document_sha256[s["doc_id"]], score=x, weight=w)
+        for s in first
+        if (scored := _scored(metric, s[metric])) is not None
+        for x, w in [scored]
+    )
+    estimate = (
+        weighted_mean([q.score for q in questions], [q.weight for q in questions])
+        if len(questions) == len(first) and part.task.aggregation()[metric] in _means()
+        else Estimate(value=float(metrics[reported]), stderr=None, n=len(first))
+    )
+    return TaskResult(
+        name=part.name,
+        category=part.category,
+        metric=metric,
+        higher_is_better=bool(part.task.higher_is_better().get(metric, True)),
+        value=estimate.value,
+        stderr=estimate.stderr,
+        n=estimate.n,
+        metrics={k: float(v) for k, v in metrics.items() if _is_figure(k, v)},
+        questions=questions if estimate.stderr is not None or len(first) == 1 else (),
+    )
+
+
+def _means() -> tuple[Any, ...]:
+    from lm_eval.api.registry import get_aggregation
+
+    return get_aggregation("mean"), get_aggregation("bits_per_byte")
+
+
+def _scored(metric: str, raw: Any) -> tuple[float, float] | None:
+    """Return one question's (score, weight); None if it has no score of its own."""
+    if metric == "bits_per_byte":
+        log_likelihood, size = raw
+        return -log_likelihood / size / math.log(2), float(size)
+    return (float(raw), 1.0) if isinstance(raw, int | float) else None
+
+
+def _is_figure(key: str, value: Any) -> bool:
+    return "_stderr" not in key and "," in key and isinstance(value, int | float)
+
+
+def _categories(
+    tasks: tuple[TaskResult, ...], headline: tuple[str, ...]
+) -> tuple[CategoryResult, ...]:
+    if len({task.higher_is_better for task in tasks}) > 1:
+        raise EvaluationError(
+            "these tasks have no common direction: some metrics rise, some fall",
+            got=", ".join(f"{task.name}: {task.metric}" for task in tasks),
+            hint="evaluate them one by one",
+        )
+    names = dict.fromkeys(task.category for task in tasks)
+    return tuple(
+        _category(name, [t for t in tasks if t.category == name], name in headline)
+        for name in names
+    )
+
+
+def _category(name: str, tasks: list[TaskResult], in_headline: bool) -> CategoryResult:
+    questions = [q for task in tasks for q in task.questions]
+    if questions:
+        figure = weighted_mean(
+            [q.score for q in questions], [q.weight for q in questions]
+        )
+    else:
+        figure = Estimate(value=tasks[0].value, stderr=None, n=tasks[0].n)
+    return CategoryResult(
+        name=name,
+        in_headline=in_headline,
+        value=figure.value,
+        stderr=figure.stderr,
+        n=figure.n,
+    )
+
+
+def _common(metrics: Iterable[str]) -> str:
+    return "/".join(dict.fromkeys(metrics))
+
+
+def _first_filter(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [s for s in samples if s["filter"] == samples[0]["filter"]]
+
+
+def _prompts(evaluation: EvaluationSet, samples: Mapping[str, Any]) -> Iterable[Any]:
+    for part in evaluation.tasks:
+        for sample in _first_filter(samples[part.name]):
+            yield [part.name, sample["arguments"]]
+
+
+def _documents(evaluation: EvaluationSet, samples: Mapping[str, Any]) -> Iterable[Any]:
+    for part in evaluation.tasks:
+        for sample in _first_filter(samples[part.name]):
+            digest = part.document_sha256[sample["doc_id"]]
+            yield [part.name, digest, sample["target"]]
+
+
+def _digest(rows: Iterable[Any]) -> str:
+    return digest_of(canonical_json(row).encode() for row in rows)
