@@ -45,6 +45,7 @@ class BlockObserver:
         self._outputs = outputs
         self._ends_pass = ends_pass
         self._handles: list[Any] = []
+        self._scores = torch.empty(0)
         self._pending: tuple[Tensor, Tensor, Tensor] | None = None
         shape = (2, block.num_experts)
         self._num_tokens = np.zeros(2, dtype=np.int64)
@@ -89,16 +90,20 @@ class BlockObserver:
     def _see_logits(self, _module: nn.Module, _args: Any, output: Any) -> None:
         logits = output[0].reshape(-1, self._block.num_experts)
         valid = self._valid_rows(logits.device)
-        probabilities = router_probabilities(
+        scores = router_scores(
             logits[valid], self._scoring, self._block.num_shared_experts
-        ).double()
-        if not bool(torch.isfinite(probabilities).all()):
+        )
+        if not bool(torch.isfinite(scores).all()):
             raise RoutingError(
                 "the router's scores are not finite numbers",
                 where=f"layer {self._block.layer}",
                 got="NaN or infinity",
                 hint="check the checkpoint, or try --dtype float32",
             )
+        self._scores = scores
+        probabilities = scores.double()
+        if self._scoring == "sigmoid":  # so that every token weighs the same
+            probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
         halves = self._halves(valid.device)
         for half in (0, 1):
             chosen = probabilities[halves == half]
@@ -134,22 +139,28 @@ class BlockObserver:
     ) -> None:
         """Add gate-weighted output norms: hidden, mixed [V, H]; picks, weights [V, k].
 
-        The token weight is 1 - cos(h, h + m), h the block's input, m its output.
+        REAP weights an output by what the model weights it by, EASY-EP by the router's
+        score before any renormalisation, and its tokens by 1 - cos(h, h + m), h the
+        block's input, m its output: in float64, for the two vectors are close.
         """
-        wide = hidden.float()
-        turn = torch.cosine_similarity(wide, wide + mixed.float(), dim=-1)
-        token_weight = (1 - turn).clamp(min=0).double()
+        wide = hidden.double()
+        turn = torch.cosine_similarity(wide, wide + mixed.double(), dim=-1)
+        token_weight = (1 - turn).clamp(min=0)
         halves = self._halves(picks.device)
+        scores = self._scores.gather(-1, picks).double()
         ones = torch.ones_like(weights[:, :1])
         for column in range(picks.shape[1]):
             chosen = picks[:, column : column + 1]
             # `forward` itself: the hooks must not see this call.
             alone = self._block.experts.forward(hidden, chosen, ones)
-            norms = alone.float().norm(dim=-1).double()
-            norms = norms * weights[:, column].double()
+            norms = alone.double().norm(dim=-1)
             flat = halves * self._block.num_experts + chosen[:, 0]
-            self._sum_into(self._weighted_norms, flat, norms)
-            self._sum_into(self._token_weighted, flat, norms * token_weight)
+            self._sum_into(
+                self._weighted_norms, flat, norms * weights[:, column].double()
+            )
+            self._sum_into(
+                self._token_weighted, flat, norms * scores[:, column] * token_weight
+            )
 
     def _sum_into(self, sums: Any, index: Tensor, values: Tensor) -> None:
         total = torch.zeros(sums.size, dtype=torch.float64, device=values.device)
@@ -171,18 +182,16 @@ class BlockObserver:
         return halves.flatten()[mask.flatten().bool()].to(device)
 
 
-def router_probabilities(
+def router_scores(
     logits: Tensor, scoring: Literal["softmax", "sigmoid"], num_shared_experts: int
 ) -> Tensor:
-    """Return how a token's probability is spread over experts, float32 [T, E].
+    """Return the score of each expert before top-k and renormalisation, float32 [T, E].
 
-    Shared experts have a softmax of their own. Sigmoid scores, which do not sum to
-    one, are divided by their sum, so that every token weighs the same.
+    Shared experts, the last ones, have a softmax of their own.
     """
     wide = logits.float()
     if scoring == "sigmoid":
-        scores = wide.sigmoid()
-        return scores / scores.sum(dim=-1, keepdim=True)
+        return wide.sigmoid()
     num_routed = wide.shape[-1] - num_shared_experts
     parts = [wide[:, :num_routed], wide[:, num_routed:]]
     return torch.cat([part.softmax(dim=-1) for part in parts], dim=-1)
