@@ -7,16 +7,20 @@ a config key by key; `fingerprint` identifies a checkpoint by its contents. No t
 
 from emo_prune.architectures.config import prune_config
 from emo_prune.architectures.fingerprint import fingerprint
+from emo_prune.architectures.inspection import Inspection, Size, inspect_model
 from emo_prune.architectures.layout import MoELayer, MoEModel, describe
 from emo_prune.architectures.table import ARCHITECTURES, Architecture, architecture_of
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
+    "Inspection",
     "MoELayer",
     "MoEModel",
+    "Size",
     "architecture_of",
     "describe",
     "fingerprint",
+    "inspect_model",
     "prune_config",
 ]

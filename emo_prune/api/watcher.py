@@ -1,0 +1,19 @@
+"""Who is told how far the work has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Watcher:
+    """Hears of steps and progress; this one keeps silent. The console's own prints."""
+
+    def say(self, text: str) -> None:
+        """Hear of a step, or of something worth knowing."""
+
+    @contextmanager
+    def track(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Yield a function to be told of progress, in units of which `total` are all."""
+        del label, total, unit
+        yield lambda _: None

@@ -1,0 +1,118 @@
+"""What a checkpoint is and what parts of it would weigh, from headers alone."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from emo_prune.architectures.layout import MoELayer, MoEModel
+
+SHARES = (0.5, 0.25, 0.125)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What keeping a share of the experts would weigh on disk.
+
+    `routable` is False where fewer experts stay than the router picks for a token.
+    """
+
+    share: float
+    num_experts: int
+    num_bytes: int
+    routable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """Facts of an MoE checkpoint. Bytes and parameters are those stored on disk.
+
+    Parameters of packed (quantised) weights are counted as stored elements.
+    """
+
+    name: str
+    revision: str | None
+    model_type: str
+    num_layers: int
+    num_moe_layers: int
+    num_experts: int
+    num_shared_experts: int
+    num_experts_per_tok: int
+    num_groups: int
+    dtypes: Mapping[str, int]
+    quantization: str | None
+    num_parameters: int
+    num_expert_parameters: int
+    num_active_parameters: int
+    num_bytes: int
+    num_expert_bytes: int
+    num_shards: int
+    sizes: tuple[Size, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready value."""
+        return {"schema": "emo-prune/inspection/1", **asdict(self)}
+
+
+def inspect_model(model: MoEModel) -> Inspection:
+    """Return the facts of a model; reads nothing further."""
+    tensors = model.checkpoint.tensors.values()
+    dtypes: Counter[str] = Counter()
+    for tensor in tensors:
+        dtypes[tensor.dtype] += tensor.num_bytes
+    parameters = sum(tensor.num_parameters for tensor in tensors)
+    in_experts = sum(_expert_parameters(layer) for layer in model.layers)
+    idle = sum(
+        _expert_parameters(layer) * (1 - model.top_k / layer.num_experts)
+        for layer in model.layers
+    )
+    return Inspection(
+        name=model.checkpoint.name,
+        revision=model.checkpoint.revision,
+        model_type=model.architecture.model_type,
+        num_layers=model.num_layers,
+        num_moe_layers=len(model.layers),
+        num_experts=model.num_experts,
+        num_shared_experts=model.num_shared_experts,
+        num_experts_per_tok=model.top_k,
+        num_groups=model.num_groups,
+        dtypes=dict(dtypes.most_common()),
+        quantization=_quantization(model.config),
+        num_parameters=parameters,
+        num_expert_parameters=in_experts,
+        num_active_parameters=round(parameters - idle),
+        num_bytes=model.checkpoint.num_bytes,
+        num_expert_bytes=sum(layer.expert_bytes for layer in model.layers),
+        num_shards=len(model.checkpoint.shards),
+        sizes=tuple(_size(model, share) for share in SHARES),
+    )
+
+
+def _size(model: MoEModel, share: float) -> Size:
+    kept = math.floor(share * model.num_experts)
+    dropped = sum(
+        (layer.expert_bytes + layer.router_bytes)
+        * (1 - min(kept, layer.num_experts) / layer.num_experts)
+        for layer in model.layers
+    ) + sum(tensor.num_bytes for tensor in model.predictors)
+    return Size(
+        share=share,
+        num_experts=kept,
+        num_bytes=round(model.checkpoint.num_bytes - dropped),
+        routable=kept >= model.top_k,
+    )
+
+
+def _expert_parameters(layer: MoELayer) -> int:
+    routers = {tensor.name for tensor in layer.router}
+    return sum(t.num_parameters for t in layer.tensors if t.name not in routers)
+
+
+def _quantization(config: Mapping[str, Any]) -> str | None:
+    settings = config.get("quantization_config") or config.get("quantization")
+    if not isinstance(settings, dict):
+        return None
+    return str(settings.get("quant_method") or "unnamed")
