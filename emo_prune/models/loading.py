@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,9 @@ def load_tokenizer(folder: Path) -> Any:
             ) from None
 
 
-def context_length(model: Any) -> int | None:
-    """Return how many tokens the model can read at once, where its config says so."""
-    length = getattr(model.config, "max_position_embeddings", None)
+def context_length(config: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a model can read at once, where its config says so."""
+    length = config.get("max_position_embeddings")
     return int(length) if length else None
 
 
