@@ -1,0 +1,187 @@
+"""`emo-prune export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from emo_prune.cli import console, options, places
+from emo_prune.errors import ExportError, SettingsError
+
+if TYPE_CHECKING:
+    from emo_prune.export import ExportPlan
+    from emo_prune.selection import Selection
+
+Layout = Literal["source", "qwen2_moe"]
+
+
+def export(
+    selection: Annotated[
+        Path | None,
+        typer.Option(
+            "--selection",
+            "-s",
+            envvar="EMO_PRUNE_SELECTION",
+            help="A selection.json. [default: each under emo-prune-out/ that has no "
+            "up-to-date export]",
+            rich_help_panel=options.SELECTION,
+        ),
+    ] = None,
+    model: options.Model = None,
+    revision: options.Revision = None,
+    output: options.Output = None,
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            "--as",
+            envvar="EMO_PRUNE_AS",
+            help="Layout: the source's own, or qwen2_moe, which transformers and "
+            "engines load without emo-prune (EMO with one shared expert).",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = "source",
+    max_shard_size: Annotated[
+        str,
+        typer.Option(
+            envvar="EMO_PRUNE_MAX_SHARD_SIZE",
+            help="Largest file of weights.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = "5GB",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            help="Print exactly what would be written, and write nothing.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Write the smaller checkpoint that a selection describes.
+
+    Bytes are copied, never decoded. The folder appears complete or not at all.
+
+        emo-prune export
+
+        emo-prune export --selection s.json --model ./model -o ./small --dry-run
+    """
+    from emo_prune.report.units import parse_bytes
+
+    shard_bytes = parse_bytes(max_shard_size)
+    documents = []
+    for chosen, destination in _jobs(selection, output, layout):
+        from emo_prune.api import exporting
+        from emo_prune.export import check_destination
+
+        plan = exporting.plan(
+            chosen,
+            model=model,
+            revision=revision,
+            max_shard_bytes=shard_bytes,
+            layout=layout,
+        )
+        check_destination(plan, destination, force=force)
+        if not dry_run:
+            watcher = console.ConsoleWatcher()
+            exporting.write(plan, destination, force=force, watcher=watcher)
+        documents.append(_document(plan, destination, written=not dry_run))
+        if not json:
+            _print(plan, destination, dry_run=dry_run)
+    if json:
+        from emo_prune.provenance import readable_json
+
+        exports = {"schema": "emo-prune/exports/1", "exports": documents}
+        console.document(readable_json(exports))
+
+
+def _jobs(
+    file: Path | None, output: Path | None, layout: Layout
+) -> list[tuple[Selection, Path]]:
+    """Return what is to be exported, and where to."""
+    if file is not None:
+        return [(_read(file), output or places.checkpoint_folder(file, layout))]
+    if output is not None:
+        raise SettingsError(
+            "-o needs to know which selection is meant",
+            where="--output",
+            got="no --selection",
+            hint="add --selection FILE, or leave out -o",
+        )
+    files = places.selections()
+    if not files:
+        raise ExportError(
+            "there is no selection to export",
+            where=places.ROOT,
+            expected=f"{places.ROOT}/<task>/{places.SELECTION}",
+            hint="run `emo-prune select --task math` first, or add --selection FILE",
+        )
+    found = [(_read(f), places.checkpoint_folder(f, layout)) for f in files]
+    jobs = [job for job in found if not _up_to_date(*job)]
+    if not jobs:
+        console.note("every selection has an up-to-date export; nothing to do")
+    return jobs
+
+
+def _read(file: Path) -> Selection:
+    from emo_prune.errors import BadSelection
+    from emo_prune.selection import parse_selection
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSelection(
+            "the selection cannot be read",
+            where=file,
+            got=getattr(error, "strerror", None) or str(error),
+            hint="give --selection the selection.json that `select` wrote",
+        ) from None
+    return parse_selection(text, str(file))
+
+
+def _up_to_date(selection: Selection, destination: Path) -> bool:
+    from emo_prune.export import RECORD, read_record
+
+    if not (destination / RECORD).is_file():
+        return False
+    return read_record(destination).selection_sha256 == selection.sha256
+
+
+def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
+    import shutil
+
+    from emo_prune.report import format_bytes, plan_table
+
+    share = plan.record.num_bytes / max(plan.record.source_bytes, 1)
+    weight = (
+        f"{format_bytes(plan.record.num_bytes)} of weights, {share:.1%} of the source"
+    )
+    if not dry_run:
+        console.result(f"wrote {destination}: {plan.num_tensors} tensors, {weight}")
+        return
+    console.table(plan_table(plan))
+    there = next(p for p in destination.absolute().parents if p.exists())
+    free = format_bytes(shutil.disk_usage(there).free)
+    console.result(
+        f"would write {destination}: {plan.num_tensors} tensors, {weight}; {free} free"
+    )
+
+
+def _document(plan: ExportPlan, destination: Path, *, written: bool) -> dict[str, Any]:
+    record = plan.record
+    return {
+        "path": str(destination),
+        "written": written,
+        "layout": record.layout,
+        "num_tensors": plan.num_tensors,
+        "num_bytes": record.num_bytes,
+        "source_bytes": record.source_bytes,
+        "bytes_on_disk": plan.num_bytes,
+        "shards": {shard.name: shard.num_bytes for shard in plan.shards},
+        "config_changes": {k: list(v) for k, v in plan.config_changes.items()},
+        "copied": dict(plan.copied),
+        "left_out": list(record.left_out),
+        "selection_sha256": record.selection_sha256,
+    }

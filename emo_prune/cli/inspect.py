@@ -1,0 +1,42 @@
+"""`emo-prune inspect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from emo_prune.cli import console, options, places
+
+
+def inspect(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            envvar="EMO_PRUNE_MODEL",
+            help="Checkpoint: a local folder or a Hub id (headers only are fetched).",
+        ),
+    ] = None,
+    revision: options.Revision = None,
+    json: options.Json = False,
+) -> None:
+    """Say what a checkpoint is, and what 50, 25 and 12.5 % of its experts would weigh.
+
+    Reads config and headers alone.
+
+        emo-prune inspect allenai/Emo_1b14b_1T
+
+        emo-prune inspect ./model --json
+    """
+    from emo_prune.api.opening import open_model
+    from emo_prune.architectures import inspect_model
+
+    inspection = inspect_model(open_model(places.needed_model(model), revision))
+    if json:
+        from emo_prune.provenance import readable_json
+
+        console.document(readable_json(inspection.to_json()))
+        return
+    from emo_prune.report.inspection import inspection_table
+
+    console.table(inspection_table(inspection))

@@ -1,0 +1,66 @@
+"""Run a command; every way it can end has an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from emo_prune.cli import console
+from emo_prune.errors import EmoPruneError
+
+INTERRUPTED = 130
+BUG = 70
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done; 1 a named error; 2 usage; 3 a check failed; 70 our bug; 130 interrupted.
+    """
+    from emo_prune.cli.app import app
+
+    previous = _stop_on_termination()
+    try:
+        app(
+            args=None if arguments is None else list(arguments),
+            prog_name="emo-prune",
+            standalone_mode=True,
+        )
+    except EmoPruneError as error:
+        console.error(error)
+        return error.exit_code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone; there is nobody to tell
+        return 0
+    except Exception:  # noqa: BLE001 - the one place; it ends in exit code 70
+        traceback.print_exc()
+        console.note(
+            "this is a bug in emo-prune; please report it with the lines above"
+        )
+        return BUG
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _stop_on_termination() -> signal.Handlers | None:
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that partial output goes."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    try:
+        previous = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: whoever owns it decides
+        return None
+    return previous if isinstance(previous, signal.Handlers) else signal.SIG_DFL
