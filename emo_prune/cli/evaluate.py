@@ -143,7 +143,7 @@ def evaluate(
         console.note(f"wrote {file}")
         outcomes.append((results, comparison))
         if not json:
-            from emo_prune.report import results_table
+            from emo_prune.report.results import results_table
 
             console.table(results_table(results, comparison))
     if json:

@@ -152,7 +152,8 @@ def _up_to_date(selection: Selection, destination: Path) -> bool:
 def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
     import shutil
 
-    from emo_prune.report import format_bytes, plan_table
+    from emo_prune.report.plan import plan_table
+    from emo_prune.report.units import format_bytes
 
     share = plan.record.num_bytes / max(plan.record.source_bytes, 1)
     weight = (

@@ -177,7 +177,7 @@ def _finish(chosen: Selection, destination: Path, *, json: bool) -> None:
     if json:
         console.document(chosen.to_text())
     else:
-        from emo_prune.report import selection_table
+        from emo_prune.report.selection import selection_table
 
         console.table(selection_table(chosen))
     console.note(f"wrote {destination}")

@@ -1,21 +1,6 @@
-"""Tables and text for people. Nothing here prints.
+"""Tables and text for people: one file for each kind of value. Nothing here prints.
 
-Each function takes values of the earlier rooms and returns a Rich renderable.
+`inspection_table`, `selection_table`, `plan_table` and `results_table` take values of
+the earlier rooms and return Rich renderables. Import each from its own file: they do
+not need one another's rooms.
 """
-
-from emo_prune.report.tables import (
-    inspection_table,
-    plan_table,
-    results_table,
-    selection_table,
-)
-from emo_prune.report.units import format_bytes, parse_bytes
-
-__all__ = [
-    "format_bytes",
-    "inspection_table",
-    "parse_bytes",
-    "plan_table",
-    "results_table",
-    "selection_table",
-]
