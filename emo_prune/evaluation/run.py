@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +147,7 @@ def evaluate_with(lm: ScoringLM, evaluation: EvaluationSet, *, name: str) -> Res
 
 
 @contextmanager
-def _evaluating(model: Any) -> Any:
+def _evaluating(model: Any) -> Iterator[None]:
     """lm-eval puts the model into evaluation mode; put it back afterwards."""
     training = model.training
     try:
@@ -165,28 +165,28 @@ def _task_result(
     """
     first = _first_filter(samples)
     metric = next(m for m in part.task.aggregation() if m in first[0]["metrics"])
-    reported = f"{metric},{first[0]['filter']}"
-    questions = tuple(
-        Question(document_sha256=part.document_sha256[s["doc_id"]], score=x, weight=w)
-        for s in first
-        if (scored := _scored(metric, s[metric])) is not None
-        for x, w in [scored]
+    questions: tuple[Question, ...] = ()
+    figure = Estimate(
+        value=float(metrics[f"{metric},{first[0]['filter']}"]),
+        stderr=None,
+        n=len(first),
     )
-    estimate = (
-        weighted_mean([q.score for q in questions], [q.weight for q in questions])
-        if len(questions) == len(first) and part.task.aggregation()[metric] in _means()
-        else Estimate(value=float(metrics[reported]), stderr=None, n=len(first))
-    )
+    if part.task.aggregation()[metric] in _means():
+        questions = tuple(
+            _question(part.document_sha256[s["doc_id"]], metric, s[metric])
+            for s in first
+        )
+        figure = _mean(questions)
     return TaskResult(
         name=part.name,
         category=part.category,
         metric=metric,
         higher_is_better=bool(part.task.higher_is_better().get(metric, True)),
-        value=estimate.value,
-        stderr=estimate.stderr,
-        n=estimate.n,
+        value=figure.value,
+        stderr=figure.stderr,
+        n=figure.n,
         metrics={k: float(v) for k, v in metrics.items() if _is_figure(k, v)},
-        questions=questions if estimate.stderr is not None or len(first) == 1 else (),
+        questions=questions,
     )
 
 
@@ -196,12 +196,18 @@ def _means() -> tuple[Any, ...]:
     return get_aggregation("mean"), get_aggregation("bits_per_byte")
 
 
-def _scored(metric: str, raw: Any) -> tuple[float, float] | None:
-    """Return one question's (score, weight); None if it has no score of its own."""
+def _question(document_sha256: str, metric: str, raw: Any) -> Question:
     if metric == "bits_per_byte":
         log_likelihood, size = raw
-        return -log_likelihood / size / math.log(2), float(size)
-    return (float(raw), 1.0) if isinstance(raw, int | float) else None
+        bits = -log_likelihood / math.log(2)
+        return Question(
+            document_sha256=document_sha256, score=bits / size, weight=float(size)
+        )
+    return Question(document_sha256=document_sha256, score=float(raw))
+
+
+def _mean(questions: Sequence[Question]) -> Estimate:
+    return weighted_mean([q.score for q in questions], [q.weight for q in questions])
 
 
 def _is_figure(key: str, value: Any) -> bool:
@@ -227,9 +233,7 @@ def _categories(
 def _category(name: str, tasks: list[TaskResult], in_headline: bool) -> CategoryResult:
     questions = [q for task in tasks for q in task.questions]
     if questions:
-        figure = weighted_mean(
-            [q.score for q in questions], [q.weight for q in questions]
-        )
+        figure = _mean(questions)
     else:
         figure = Estimate(value=tasks[0].value, stderr=None, n=tasks[0].n)
     return CategoryResult(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,14 @@ def gsm8k_config() -> Config:
 def find_configs(name: str) -> list[Config]:
     """Return the configs behind any lm-eval name: a task, a group or a tag.
 
-    A task whose file or folder bears its name is found at once; for the others lm-eval
-    builds its index.
+    A task whose file or folder bears its name is found at once, any other task by the
+    line that names it; for groups and tags lm-eval builds its index.
 
     Raises:
         UnknownTask: lm-eval has no such name.
         TaskError: the name stands for something other than YAML tasks.
     """
-    for path in sorted(_near(name)):
+    for path in chain(sorted(_near(name)), _naming(name)):
         if _load(path, resolve=False).get("task") == name:
             return [_checked(_load(path))]
     from lm_eval.tasks import TaskManager
@@ -76,6 +78,15 @@ def _near(name: str) -> Iterator[Path]:
     yield from _root().rglob(f"{pattern}.yaml")
     for folder in _root().rglob(pattern):
         yield from folder.glob("*.yaml")
+
+
+def _naming(name: str) -> Iterator[Path]:
+    line = re.compile(
+        rb"""^["']?task["']?:\s*["']?%b["']?\s*$""" % re.escape(name.encode()), re.M
+    )
+    for path in sorted(_root().rglob("*.yaml")):
+        if line.search(path.read_bytes()):
+            yield path
 
 
 def _load(path: Path, *, resolve: bool = True) -> Config:

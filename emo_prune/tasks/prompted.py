@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from itertools import islice
 from typing import Any
 
 from lm_eval.api.samplers import FirstNSampler
@@ -37,10 +36,13 @@ class PromptedTask(ConfigurableTask):  # type: ignore[misc]
         self, *, config: dict[str, Any], splits: Mapping[str, Any], num_fewshot: int
     ) -> None:
         self._splits = dict(splits)
+        self._pool: frozenset[int] = frozenset()
+        self._remembered: dict[tuple[str, int, int], Any] = {}
         self._scored: Any = None
         self.sampler: Any  # set by lm-eval
         super().__init__(config=deepcopy(config))
         self.set_config("num_fewshot", num_fewshot)
+        self._pool = frozenset(id(shown) for shown in self.sampler.fewshot_docs())
         if num_fewshot and num_fewshot > (pool := len(self.sampler.fewshot_docs())):
             raise TaskError(
                 "more demonstrations are asked for than there are",
@@ -60,6 +62,26 @@ class PromptedTask(ConfigurableTask):  # type: ignore[misc]
         if self._scored is None:
             self._scored = super().eval_docs
         return self._scored
+
+    def doc_to_text(self, doc: Any, doc_to_text: Any = None) -> Any:
+        """Return the prompt's text; that of a demonstration is rendered once."""
+        return self._once("text", super().doc_to_text, doc, doc_to_text)
+
+    def doc_to_target(self, doc: Any, doc_to_target: Any = None) -> Any:
+        """Return the answer; that of a demonstration is rendered once."""
+        return self._once("target", super().doc_to_target, doc, doc_to_target)
+
+    def doc_to_choice(self, doc: Any, doc_to_choice: Any = None) -> Any:
+        """Return the options; those of a demonstration are rendered once."""
+        return self._once("choice", super().doc_to_choice, doc, doc_to_choice)
+
+    def _once(self, what: str, render: Any, document: Any, template: Any) -> Any:
+        if id(document) not in self._pool:  # lm-eval compiles templates every time
+            return render(document, template)
+        key = (what, id(document), id(template))
+        if key not in self._remembered:
+            self._remembered[key] = render(document, template)
+        return self._remembered[key]
 
     def documents(self, split: str) -> Any:
         """Return a split's documents as lm-eval would process them."""
@@ -103,11 +125,6 @@ class PromptedTask(ConfigurableTask):  # type: ignore[misc]
                 metadata=(self.task_name, number, self.config.repeats),
             )
             self._instances += requests if isinstance(requests, list) else [requests]
-
-    def contexts(self, limit: int | None = None) -> list[str]:
-        """Return the first scored prompts (without answers), for people to read."""
-        self.build_all_requests(limit=limit)
-        return [str(i.args[0]) for i in islice(self._instances, limit)]
 
     def answered(self, document: Mapping[str, Any]) -> tuple[str, str]:
         """Return (context, completion): the prompt lm-eval makes, and the gold answer.

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from emo_prune.errors import EvaluationError
+from emo_prune.evaluation import (
+    Results,
+    compare,
+    evaluate,
+    evaluate_loaded,
+    results_schema,
+)
+from emo_prune.tasks import (
+    MMLU_CATEGORIES,
+    EvaluationSet,
+    TaskOptions,
+    evaluation_set,
+    parse_task,
+)
+from tests.evaluation.tiny import byte_tokenizer, save, tiny_olmoe
+
+
+@pytest.fixture(scope="module")
+def mmlu(data_dir: Path) -> EvaluationSet:
+    options = TaskOptions(data_dir=data_dir, num_fewshot=0)
+    return evaluation_set(parse_task("mmlu"), options, 2)
+
+
+@pytest.fixture(scope="module")
+def results(mmlu: EvaluationSet, model: Any, tokenizer: Any) -> Results:
+    return evaluate_loaded(model, tokenizer, mmlu, name="tiny")
+
+
+@pytest.fixture(scope="module")
+def baseline(mmlu: EvaluationSet, other_model: Any, tokenizer: Any) -> Results:
+    return evaluate_loaded(other_model, tokenizer, mmlu, name="full")
+
+
+def test_a_category_is_the_mean_over_its_questions(results: Results) -> None:
+    for category in results.categories:
+        scores = [
+            q.score
+            for task in results.tasks
+            if task.category == category.name
+            for q in task.questions
+        ]
+        assert len(scores) == category.n == 2 * len(MMLU_CATEGORIES[category.name])
+        assert category.value == pytest.approx(sum(scores) / len(scores))
+
+
+def test_the_headline_is_the_unweighted_mean_without_other(results: Results) -> None:
+    counted = [c for c in results.categories if c.in_headline]
+    assert len(counted) == 16
+    assert {c.name for c in results.categories} - {c.name for c in counted} == {"other"}
+    assert results.value == pytest.approx(sum(c.value for c in counted) / 16)
+
+
+def test_results_validate_and_survive_json(results: Results, baseline: Results) -> None:
+    text = results.to_json(compare(results, baseline))
+    jsonschema.Draft202012Validator.check_schema(results_schema())
+    jsonschema.validate(json.loads(text), results_schema())
+    assert Results.from_json(text) == results
+
+
+def test_every_field_of_the_schema_is_there_and_described(results: Results) -> None:
+    schema = results_schema()
+    assert set(results.to_dict()) == set(schema["required"])
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema": "emo-prune/results/2"}'])
+def test_what_is_no_results_file_is_refused(text: str) -> None:
+    with pytest.raises(EvaluationError, match="no results"):
+        Results.from_json(text, where="x.json")
+
+
+def test_the_same_run_gives_the_same_bytes(
+    results: Results, mmlu: EvaluationSet, model: Any, tokenizer: Any
+) -> None:
+    again = evaluate_loaded(model, tokenizer, mmlu, name="tiny", batch_size=5)
+    assert again.to_json() == results.to_json()
+
+
+def test_prompts_and_documents_have_their_own_hashes(
+    results: Results, baseline: Results, data_dir: Path, model: Any, tokenizer: Any
+) -> None:
+    assert results.prompts_sha256 == baseline.prompts_sha256
+    assert results.documents_sha256 == baseline.documents_sha256
+    hashes = set()
+    for shots in (0, 1):
+        evaluation = evaluation_set(
+            parse_task("engineering"),
+            TaskOptions(data_dir=data_dir, num_fewshot=shots),
+            2,
+        )
+        found = evaluate_loaded(model, tokenizer, evaluation, name="tiny")
+        hashes.add((found.prompts_sha256, found.documents_sha256))
+    assert len({p for p, _ in hashes}) == 2
+    assert len({d for _, d in hashes}) == 1
+
+
+def test_a_checkpoint_on_disk_scores_like_the_model_in_memory(
+    tmp_path: Path, mmlu: EvaluationSet, results: Results
+) -> None:
+    folder = save(tmp_path / "tiny")
+    found = evaluate(str(folder), mmlu, device="cpu", batch_size=8)
+    assert found.to_json() == results.to_json()
+    assert str(tmp_path) not in found.to_json()
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path, mmlu: EvaluationSet) -> None:
+    with pytest.raises(EvaluationError, match="cannot be loaded"):
+        evaluate(str(tmp_path), mmlu, device="cpu")
+
+
+def test_prompts_longer_than_the_context_are_counted(
+    data_dir: Path, model: Any, tokenizer: Any
+) -> None:
+    evaluation = evaluation_set(
+        parse_task("engineering"), TaskOptions(data_dir=data_dir, num_fewshot=0), 6
+    )
+    task = evaluation.tasks[0].task
+    task.build_all_requests(limit=6)
+    lengths = sorted(len(i.args[0].encode()) for i in task.instances[::4])
+    cut = evaluate_loaded(
+        model, tokenizer, evaluation, name="tiny", max_length=lengths[2] + 1
+    )
+    assert lengths[2] < lengths[3]
+    assert cut.num_truncated == sum(length > lengths[2] for length in lengths)
+    assert cut.settings.max_length == lengths[2] + 1
+
+
+def test_a_model_that_gives_nan_is_refused(mmlu: EvaluationSet) -> None:
+    import torch
+
+    broken = tiny_olmoe()
+    with torch.no_grad():
+        broken.lm_head.weight[7] = float("nan")
+    with pytest.raises(EvaluationError, match="NaN"):
+        evaluate_loaded(broken, byte_tokenizer(), mmlu, name="broken")
+
+
+def test_progress_counts_every_request(
+    data_dir: Path, model: Any, tokenizer: Any
+) -> None:
+    evaluation = evaluation_set(
+        parse_task("engineering"), TaskOptions(data_dir=data_dir, num_fewshot=0), 3
+    )
+    seen: list[tuple[int, int]] = []
+    evaluate_loaded(
+        model,
+        tokenizer,
+        evaluation,
+        name="tiny",
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(i, 12) for i in range(1, 13)]
+
+
+def test_nothing_is_printed(
+    mmlu: EvaluationSet, model: Any, tokenizer: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    evaluate_loaded(model, tokenizer, mmlu, name="tiny")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_in_training_mode_is_left_in_it(
+    mmlu: EvaluationSet, tokenizer: Any, results: Results
+) -> None:
+    training = tiny_olmoe().train()
+    found = evaluate_loaded(training, tokenizer, mmlu, name="tiny")
+    assert training.training
+    assert found.value == results.value
