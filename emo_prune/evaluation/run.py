@@ -56,8 +56,9 @@ def evaluate(
 
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(place)
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        with _transformers_quiet():
+            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(place)
+            tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError, RuntimeError) as error:
         raise EvaluationError(
             "the model cannot be loaded",
@@ -90,7 +91,7 @@ def evaluate_loaded(
     """Score a model that is already in memory; `name` is what results call it."""
     from emo_prune.evaluation.language_model import ScoringLM
 
-    with quiet(), _evaluating(model):
+    with quiet(), _transformers_quiet(), _evaluating(model):
         lm = ScoringLM(
             model,
             tokenizer,
@@ -144,6 +145,22 @@ def evaluate_with(lm: ScoringLM, evaluation: EvaluationSet, *, name: str) -> Res
         documents_sha256=_digest(_documents(evaluation, samples)),
         versions=versions(*_PACKAGES),
     )
+
+
+@contextmanager
+def _transformers_quiet() -> Iterator[None]:
+    """Hold back its loading bar, and its word on long prompts: those are counted."""
+    from transformers.utils import logging
+
+    bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 @contextmanager
