@@ -103,7 +103,7 @@ def _score(
     from emo_prune.models.loading import load_model, load_tokenizer
 
     folder = local_folder(model)
-    name = folder.name if Path(model).is_dir() else model
+    name = _name(model)
     watcher.say(f"loading {name}")
     tokenizer = load_tokenizer(folder)
     loaded = load_model(folder, device=request.device, dtype=request.dtype)
@@ -117,7 +117,7 @@ def _score(
             advance(documents - done)
             done = documents
 
-        return evaluate_loaded(
+        results = evaluate_loaded(
             loaded,
             tokenizer,
             scored,
@@ -125,3 +125,19 @@ def _score(
             batch_size=request.batch_size,
             progress=progress,
         )
+    if results.num_truncated:
+        watcher.say(
+            f"{results.num_truncated} prompts are longer than the model's context of "
+            f"{results.settings.max_length} tokens; their beginning is left out"
+        )
+    return results
+
+
+def _name(model: str) -> str:
+    """Return what results call a checkpoint; an export by its source and size."""
+    record = record_of(model)
+    if record is None:
+        return Path(model).resolve().name if Path(model).is_dir() else model
+    source, budget = record.selection.model, record.selection.budget
+    kept = f"{budget['num_experts']} of {source['num_experts']} experts"
+    return f"{source['name']}, {kept}"

@@ -73,7 +73,7 @@ def load_tokenizer(folder: Path) -> Any:
     """
     with _quiet():
         try:
-            return AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(
                 "the checkpoint has no tokenizer that transformers can load",
@@ -81,6 +81,12 @@ def load_tokenizer(folder: Path) -> Any:
                 got=str(error).strip().split("\n")[0],
                 hint="copy tokenizer.json and tokenizer_config.json into the folder",
             ) from None
+    # Texts longer than the context are cut and counted by whoever asks for tokens;
+    # this keeps the library from warning of them as well.
+    tokenizer.deprecation_warnings[
+        "sequence-length-is-longer-than-the-specified-maximum"
+    ] = True
+    return tokenizer
 
 
 def context_length(config: Mapping[str, Any]) -> int | None:

@@ -29,6 +29,7 @@ def _rows(inspection: Inspection) -> dict[str, str]:
     share = inspection.num_expert_bytes / max(inspection.num_bytes, 1)
     parameters = format_count(inspection.num_parameters)
     active = format_count(inspection.num_active_parameters)
+    weight = format_bytes(inspection.num_bytes)
     return {
         "model type": inspection.model_type,
         "revision": inspection.revision or "unknown",
@@ -40,7 +41,7 @@ def _rows(inspection: Inspection) -> dict[str, str]:
         "weights": ", ".join(inspection.dtypes),
         "quantisation": inspection.quantization or "none",
         "parameters": f"{parameters}, {active} active a token",
-        "size": f"{format_bytes(inspection.num_bytes)} in {inspection.num_shards} files",
+        "size": f"{weight} in {inspection.num_shards} files",
         "in experts": f"{format_bytes(inspection.num_expert_bytes)} ({share:.1%})",
         "the rest": format_bytes(inspection.num_bytes - inspection.num_expert_bytes),
     }

@@ -51,7 +51,10 @@ class Batch:
 def tokenize(
     texts: Sequence[str], tokenizer: Any, max_length: int | None
 ) -> TokenizedExamples:
-    """Turn texts into token ids, without special tokens, as lm-eval scores them.
+    """Turn texts into token ids, with the tokenizer's own special tokens, as lm-eval.
+
+    A text that starts with the begin token already (from a chat template, say) gets no
+    second one.
 
     An example longer than the context loses tokens on the left, where the few-shot
     demonstrations are; the question and its answer stay.
@@ -62,7 +65,8 @@ def tokenize(
     sequences = []
     num_truncated = 0
     for text in texts:
-        ids = tokenizer.encode(text, add_special_tokens=False)
+        begun = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+        ids = tokenizer.encode(text, add_special_tokens=not begun)
         if max_length is not None and len(ids) > max_length:
             ids = ids[-max_length:]
             num_truncated += 1

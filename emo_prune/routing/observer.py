@@ -20,7 +20,7 @@ from emo_prune.routing.blocks import MoEBlock
 from emo_prune.routing.counts import LayerRouting
 
 
-class PassEnds(Exception):  # noqa: N818 - a signal, not an error
+class PassEnds(Exception):
     """Raised inside a forward pass once what was wanted has been seen."""
 
 
