@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emo_prune.api.exporting import find_source
 from emo_prune.api.selecting import chat_template
-from emo_prune.api.watcher import Watcher
+from emo_prune.api.watcher import Advance, Watcher
 from emo_prune.checkpoint import local_folder
 from emo_prune.errors import EvaluationError
 from emo_prune.evaluation import (
     Comparison,
     Results,
     compare,
-    evaluate_loaded,
+    evaluate,
     refuse_overlap,
 )
 from emo_prune.export import RECORD, ExportRecord, read_record
@@ -100,30 +101,18 @@ def _scored(request: EvaluateRequest, watcher: Watcher) -> EvaluationSet:
 def _score(
     request: EvaluateRequest, model: str, scored: EvaluationSet, watcher: Watcher
 ) -> Results:
-    from emo_prune.models.loading import load_model, load_tokenizer
-
-    folder = local_folder(model)
     name = _name(model)
     watcher.say(f"loading {name}")
-    tokenizer = load_tokenizer(folder)
-    loaded = load_model(folder, device=request.device, dtype=request.dtype)
     total = sum(len(part.document_sha256) for part in scored.tasks)
     with watcher.track(f"scoring {name}", total, "documents") as advance:
-        done = 0
-
-        def progress(requests: int, all_requests: int) -> None:
-            nonlocal done
-            documents = total * requests // max(all_requests, 1)
-            advance(documents - done)
-            done = documents
-
-        results = evaluate_loaded(
-            loaded,
-            tokenizer,
+        results = evaluate(
+            model,
             scored,
             name=name,
             batch_size=request.batch_size,
-            progress=progress,
+            device=request.device,
+            dtype=request.dtype,
+            progress=_in_documents(advance, total),
         )
     if results.num_truncated:
         watcher.say(
@@ -131,6 +120,19 @@ def _score(
             f"{results.settings.max_length} tokens; their beginning is left out"
         )
     return results
+
+
+def _in_documents(advance: Advance, total: int) -> Callable[[int, int], None]:
+    """Turn lm-eval's (requests done, in all) into advances of documents."""
+    told = 0
+
+    def progress(done: int, everything: int) -> None:
+        nonlocal told
+        documents = total * done // max(everything, 1)
+        advance(documents - told)
+        told = documents
+
+    return progress
 
 
 def _name(model: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emo_prune.checkpoint import local_folder
 from emo_prune.errors import EvaluationError
 from emo_prune.evaluation.results import (
     CategoryResult,
@@ -30,6 +31,7 @@ def evaluate(
     model: str,
     evaluation: EvaluationSet,
     *,
+    name: str | None = None,
     batch_size: int = 8,
     device: str | None = None,
     dtype: str = "auto",
@@ -40,6 +42,7 @@ def evaluate(
 
     Args:
         model: a folder, or a Hub id.
+        name: what results call it; None takes the folder's name, or the id.
         evaluation: from `emo_prune.tasks.evaluation_set`.
         batch_size: sequences per forward pass; no result depends on it, up to
             rounding.
@@ -49,29 +52,17 @@ def evaluate(
         progress: called with (requests done, requests in all).
 
     Raises:
-        EvaluationError: the model cannot be loaded, or gives NaN.
+        CheckpointError: the model cannot be loaded.
+        EvaluationError: it gives NaN.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from emo_prune.models.loading import load_model, load_tokenizer
 
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        with _transformers_quiet():
-            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype).to(place)
-            tokenizer = AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise EvaluationError(
-            "the model cannot be loaded",
-            where=model,
-            got=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            expected="a checkpoint with a tokenizer that transformers can load",
-            hint=f"see what it is with `emo-prune inspect {model}`",
-        ) from error
+    folder = local_folder(model)
     return evaluate_loaded(
-        loaded,
-        tokenizer,
+        load_model(folder, device=device, dtype=dtype),
+        load_tokenizer(folder),
         evaluation,
-        name=Path(model).name if Path(model).is_dir() else model,
+        name=name or (folder.resolve().name if Path(model).is_dir() else model),
         batch_size=batch_size,
         max_length=max_length,
         progress=progress,
@@ -90,8 +81,9 @@ def evaluate_loaded(
 ) -> Results:
     """Score a model that is already in memory; `name` is what results call it."""
     from emo_prune.evaluation.language_model import ScoringLM
+    from emo_prune.models.loading import quiet_transformers
 
-    with quiet(), _transformers_quiet(), _evaluating(model):
+    with quiet(), quiet_transformers(), _evaluating(model):
         lm = ScoringLM(
             model,
             tokenizer,
@@ -145,22 +137,6 @@ def evaluate_with(lm: ScoringLM, evaluation: EvaluationSet, *, name: str) -> Res
         documents_sha256=_digest(_documents(evaluation, samples)),
         versions=versions(*_PACKAGES),
     )
-
-
-@contextmanager
-def _transformers_quiet() -> Iterator[None]:
-    """Hold back its loading bar, and its word on long prompts: those are counted."""
-    from transformers.utils import logging
-
-    bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     placement = {"device_map": "auto"} if device == "auto" else {}
     torch_dtype = _dtype(dtype)
-    with _quiet():
+    with quiet_transformers():
         try:
             model, info = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch_dtype, output_loading_info=True, **placement
@@ -71,7 +71,7 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         CheckpointError: it has none that transformers can load.
     """
-    with _quiet():
+    with quiet_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as error:
@@ -108,12 +108,15 @@ def _dtype(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bar off a terminal that has our own."""
+def quiet_transformers() -> Iterator[None]:
+    """Hold back transformers' bars and warnings: what matters is an error of ours."""
     shown = transformers_logging.is_progress_bar_enabled()
+    verbosity = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()

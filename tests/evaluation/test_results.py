@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from emo_prune.errors import EvaluationError
+from emo_prune.errors import CheckpointError, EvaluationError
 from emo_prune.evaluation import (
     Results,
     compare,
@@ -114,7 +114,7 @@ def test_a_checkpoint_on_disk_scores_like_the_model_in_memory(
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, mmlu: EvaluationSet) -> None:
-    with pytest.raises(EvaluationError, match="cannot be loaded"):
+    with pytest.raises(CheckpointError, match="cannot load"):
         evaluate(str(tmp_path), mmlu, device="cpu")
 
 
