@@ -1,0 +1,98 @@
+"""A tiny model with random weights for every supported architecture, made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+NUM_EXPERTS = 8
+VOCABULARY = 258  # bytes, end of text, padding: `tests.evaluation.tiny.byte_tokenizer`
+
+_COMMON: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "moe_intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_experts_per_tok": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.4,
+    "pad_token_id": 257,
+    "eos_token_id": 256,
+    "bos_token_id": None,
+}
+_GROUPED = {
+    "n_routed_experts": NUM_EXPERTS,
+    "n_shared_experts": 1,
+    "n_group": 2,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "num_hidden_layers": 3,
+}
+_LATENT = {
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "head_dim": 8,
+    "num_key_value_heads": 4,
+}
+_FEATURES: dict[str, dict[str, Any]] = {
+    "emo": {
+        "num_experts": NUM_EXPERTS,
+        "num_shared_experts": 1,
+        "num_experts_per_tok": 3,
+        "intermediate_size": 16,
+    },
+    "olmoe": {"num_experts": NUM_EXPERTS, "intermediate_size": 16},
+    "flex_olmo": {"num_experts": NUM_EXPERTS, "intermediate_size": 16},
+    "mixtral": {"num_local_experts": NUM_EXPERTS},
+    "qwen2_moe": {
+        "num_experts": NUM_EXPERTS,
+        "shared_expert_intermediate_size": 24,
+        "mlp_only_layers": [1],
+        "num_hidden_layers": 3,
+    },
+    "qwen3_moe": {"num_experts": NUM_EXPERTS, "head_dim": 8},
+    "gpt_oss": {"num_local_experts": NUM_EXPERTS, "head_dim": 8},
+    "deepseek_v2": {**_GROUPED, **_LATENT, "topk_method": "group_limited_greedy"},
+    "deepseek_v3": {**_GROUPED, **_LATENT, "norm_topk_prob": True},
+    "glm4_moe": {**_GROUPED, "head_dim": 8, "norm_topk_prob": True},
+    "minimax_m2": {"num_local_experts": NUM_EXPERTS, "head_dim": 8},
+}
+MODEL_TYPES = tuple(_FEATURES)
+
+
+def tiny_model(model_type: str, seed: int = 0, **changes: Any) -> Any:
+    """Return a float32 model in evaluation mode; the same seed, the same weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    import emo_prune  # noqa: F401 - registers `emo`
+
+    settings = {**_COMMON, **_FEATURES[model_type], **changes}
+    config = AutoConfig.for_model(model_type, **settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:  # some routers start at zero, which ties them all
+                torch.nn.init.normal_(parameter, std=config.initializer_range)
+            elif name.endswith("bias"):
+                torch.nn.init.normal_(parameter, std=0.1)
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                torch.nn.init.normal_(buffer, std=0.1)
+    return model.eval()
+
+
+def save_tiny(folder: Path, model_type: str, seed: int = 0, **changes: Any) -> Path:
+    """Write a tiny model and its tokenizer as a checkpoint."""
+    from tests.evaluation.tiny import byte_tokenizer
+
+    tiny_model(model_type, seed, **changes).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
