@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: real data where it is, small made-up things otherwise."""
+"""Fixtures shared by all tests: where real data are, and a clean environment."""
 
 from __future__ import annotations
 
@@ -16,6 +16,20 @@ def _folder(variable: str, default: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"no {default} at {path}; point {variable} at a copy")
     return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep notes of where checkpoints are out of the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the caller's EMO_PRUNE_* options out of the tests."""
+    for name in list(os.environ):
+        if name.startswith("EMO_PRUNE_") and not name.endswith("_DIR"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

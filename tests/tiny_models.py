@@ -1,4 +1,4 @@
-"""A tiny model with random weights for every supported architecture, made on the spot."""
+"""Tiny models with random weights, one for every supported architecture."""
 
 from __future__ import annotations
 

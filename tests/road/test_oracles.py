@@ -1,0 +1,230 @@
+"""Select, export and load again: what must hold for every architecture."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from emo_prune.api.opening import open_local
+from emo_prune.architectures import MoEModel
+from emo_prune.export import export, plan_export
+from emo_prune.models.loading import load_model
+from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe
+from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
+from emo_prune.selection import (
+    Limits,
+    Selection,
+    parse_keep,
+    resolve_budget,
+    select,
+)
+from tests.tiny_models import MODEL_TYPES, NUM_EXPERTS, save_tiny
+
+TOKENS = torch.randint(0, 256, (3, 17), generator=torch.Generator().manual_seed(0))
+EXAMPLES = TokenizedExamples(
+    sequences=tuple(tuple(row.tolist()) for row in TOKENS), num_truncated=0
+)
+
+
+def routing_of(
+    folder: Path, model: MoEModel, batch_size: int = 2
+) -> Sequence[LayerRouting]:
+    loaded = load_model(folder, device="cpu", dtype="float32")
+    return observe(loaded, model.architecture, make_batches(EXAMPLES, batch_size))
+
+
+def select_on(folder: Path, keep: str = "50%", batch_size: int = 2) -> Selection:
+    model, identity = open_local(str(folder))
+    limits = Limits.of(model)
+    budget = resolve_budget(parse_keep(keep), limits)
+    layers = select(
+        routing_of(folder, model, batch_size), limits, budget, score="frequency"
+    )
+    return Selection(
+        model={
+            "name": "tiny",
+            "revision": None,
+            "fingerprint": identity,
+            "model_type": model.architecture.model_type,
+            "num_experts": model.num_experts,
+            "num_shared_experts": model.num_shared_experts,
+            "num_experts_per_tok": model.top_k,
+        },
+        calibration={
+            "task": "tokens",
+            "num_examples": 3,
+            "num_tokens": 51,
+            "documents": [],
+        },
+        method={"score": "frequency", "greedy": False},
+        budget={
+            "keep": budget.num_experts / model.num_experts,
+            "num_experts": budget.num_experts,
+            "num_experts_per_tok": budget.top_k,
+        },
+        layers=layers,
+        versions={},
+    )
+
+
+def export_to(folder: Path, selection: Selection, output: Path) -> Path:
+    model, _ = open_local(str(folder))
+    export(plan_export(model, selection), output)
+    return output
+
+
+def logits_of(model: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = model(input_ids=TOKENS).logits
+    return logits
+
+
+@contextlib.contextmanager
+def masked(
+    blocks: Sequence[MoEBlock], kept: Mapping[int, Sequence[int]]
+) -> Iterator[None]:
+    """Put the dropped experts' router logits at minus infinity, in the full model.
+
+    Before the softmax; where a correction bias is added after a sigmoid, in that bias.
+    """
+    linear = torch.nn.functional.linear
+    masks: dict[int, torch.Tensor] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for block in blocks:
+            dropped = sorted(set(range(NUM_EXPERTS)) - set(kept[block.layer]))
+            correction = getattr(
+                block.router,
+                "e_score_correction_bias",
+                getattr(block.block, "e_score_correction_bias", None),
+            )
+            if correction is not None:
+                correction.data[dropped] = -np.inf
+                continue
+            mask = torch.zeros(NUM_EXPERTS)
+            mask[dropped] = -np.inf
+            masks[block.router.get_parameter("weight").data_ptr()] = mask
+
+        def masked_linear(
+            hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            result = linear(hidden, weight, bias)
+            mask = masks.get(weight.data_ptr())
+            return result if mask is None else result + mask
+
+        patch.setattr(torch.nn.functional, "linear", masked_linear)
+        yield
+
+
+@pytest.fixture(scope="module", params=MODEL_TYPES)
+def source(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("source") / request.param, request.param)
+
+
+def test_pruned_logits_equal_the_full_models_with_dropped_experts_masked(
+    source: Path, tmp_path: Path
+) -> None:
+    selection = select_on(source)
+    pruned = load_model(
+        export_to(source, selection, tmp_path / "out"), device="cpu", dtype="float32"
+    )
+    full = load_model(source, device="cpu", dtype="float32")
+    model, _ = open_local(str(source))
+    before = logits_of(full)
+    with masked(moe_blocks(full, model.architecture), selection.kept):
+        wanted = logits_of(full)
+    assert not torch.allclose(before, wanted, atol=1e-3)  # the mask did something
+    torch.testing.assert_close(logits_of(pruned), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_pruning_in_place_equals_the_export(source: Path, tmp_path: Path) -> None:
+    selection = select_on(source)
+    pruned = load_model(
+        export_to(source, selection, tmp_path / "out"), device="cpu", dtype="float32"
+    )
+    full = load_model(source, device="cpu", dtype="float32")
+    model, _ = open_local(str(source))
+    for block in moe_blocks(full, model.architecture):
+        prune_in_place(block, selection.kept[block.layer], selection.top_k)
+    torch.testing.assert_close(logits_of(full), logits_of(pruned), rtol=1e-5, atol=1e-5)
+
+
+def test_keeping_every_expert_gives_back_the_source(
+    source: Path, tmp_path: Path
+) -> None:
+    output = export_to(source, select_on(source, "100%"), tmp_path / "out")
+    before = load_file(source / "model.safetensors")
+    after = load_file(output / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert (source / "config.json").read_text().split() == (
+        output / "config.json"
+    ).read_text().split()
+
+
+def test_batch_size_changes_nothing_in_a_selection(source: Path) -> None:
+    assert (
+        select_on(source, batch_size=1).to_text()
+        == select_on(source, batch_size=3).to_text()
+    )
+
+
+def test_permuting_experts_permutes_the_selection_and_keeps_the_function(
+    source: Path, tmp_path: Path
+) -> None:
+    order = _order(source)
+    permuted = _permute(source, order, tmp_path / "permuted")
+    before, after = select_on(source), select_on(permuted)
+    for old, new in zip(before.layers, after.layers, strict=True):
+        assert sorted(order[expert] for expert in new.kept) == list(old.kept)
+    outputs = [
+        load_model(export_to(folder, chosen, tmp_path / name), device="cpu")
+        for folder, chosen, name in (
+            (source, before, "out"),
+            (permuted, after, "permuted-out"),
+        )
+    ]
+    torch.testing.assert_close(
+        logits_of(outputs[0]), logits_of(outputs[1]), rtol=1e-5, atol=1e-5
+    )
+
+
+def _order(source: Path) -> list[int]:
+    """Return which old expert each new id is: shared ones last, groups intact."""
+    model, _ = open_local(str(source))
+    size = NUM_EXPERTS // model.num_groups
+    generator = np.random.default_rng(1)
+    order: list[int] = []
+    for group in range(model.num_groups):
+        members = list(range(group * size, (group + 1) * size))
+        routed = [e for e in members if e not in model.layers[0].shared]
+        order += generator.permutation(routed).tolist()
+        order += [e for e in members if e in model.layers[0].shared]
+    return order
+
+
+def _permute(source: Path, order: Sequence[int], folder: Path) -> Path:
+    folder.mkdir()
+    model, _ = open_local(str(source))
+    tensors = load_file(source / "model.safetensors")
+    renamed = dict(tensors)
+    for layer in model.layers:
+        for tensor in (*layer.router, *layer.stacked):
+            renamed[tensor.name] = tensors[tensor.name][list(order)].clone()
+        for new, old in enumerate(order):
+            for tensor in layer.experts[old] if layer.experts else ():
+                name = tensor.name.replace(f".experts.{old}.", f".experts.{new}.")
+                renamed[name] = tensors[tensor.name]
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    for file in source.iterdir():
+        if file.suffix == ".json":
+            (folder / file.name).write_bytes(file.read_bytes())
+    return folder
