@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,11 +84,11 @@ def evaluate(
         ),
     ] = None,
     min_recovery: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             envvar="EMO_PRUNE_MIN_RECOVERY",
-            help="Exit with 3 if less than so many per cent of the baseline (or else "
-            "the source) is left.",
+            help="Exit with 3 if less of the baseline's figure (or else the source's) "
+            "is left: 95%, 95 or 0.95.",
             rich_help_panel="Gates",
         ),
     ] = None,
@@ -119,7 +120,8 @@ def evaluate(
     from emo_prune.provenance import write_atomically
     from emo_prune.tasks import TaskOptions
 
-    gated = max_drop is not None or min_recovery is not None
+    least = None if min_recovery is None else _per_cent(min_recovery)
+    gated = max_drop is not None or least is not None
     outcomes: list[tuple[Results, Comparison | None]] = []
     for checkpoint in _checkpoints(path or export, model):
         request = EvaluateRequest(
@@ -150,7 +152,7 @@ def evaluate(
         console.document(_document(outcomes))
     for _, comparison in outcomes:
         if comparison is not None:
-            check_gates(comparison, max_drop=max_drop, min_recovery=min_recovery)
+            check_gates(comparison, max_drop=max_drop, min_recovery=least)
 
 
 def _checkpoints(path: Path | None, model: str | None) -> list[str]:
@@ -213,6 +215,25 @@ def _as_selected(
     if _task(checkpoint, task, examples).name == calibration["task"]:
         same |= _given(num_fewshot=calibration.get("num_fewshot"))
     return same
+
+
+def _per_cent(text: str) -> float:
+    """Read 95%, 95 or 0.95 as 95 per cent; nobody asks for one per cent or less."""
+    try:
+        number = float(text.strip().removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not text.strip().endswith("%") and 0 < number <= 1:
+        number *= 100
+    if not number > 0 or math.isinf(number):
+        raise SettingsError(
+            "this is not a share of the baseline",
+            where="--min-recovery",
+            got=repr(text),
+            expected="95%, 95 or 0.95",
+            hint="try --min-recovery 95%",
+        )
+    return number
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -92,16 +92,29 @@ class Limits:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Limits:
-        """Return the limits that `to_json` gave."""
-        return cls(
-            **{
-                **value,
-                "num_experts": {int(k): v for k, v in value["num_experts"].items()},
-                "obligatory": {
-                    int(k): tuple(v) for k, v in value["obligatory"].items()
-                },
-            }
-        )
+        """Return the limits that `to_json` gave.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: it did not give these.
+        """
+        num_experts = {int(k): _natural(v) for k, v in value["num_experts"].items()}
+        obligatory = {
+            int(k): tuple(_natural(expert) for expert in v)
+            for k, v in value["obligatory"].items()
+        }
+        if num_experts.keys() != obligatory.keys() or not num_experts:
+            raise ValueError("the limits name different layers, or none")
+        numbers = {k: _natural(value[k]) for k in _NUMBERS}
+        return cls(num_experts=num_experts, obligatory=obligatory, **numbers)
+
+
+_NUMBERS = ("num_shared_experts", "top_k", "num_groups", "top_k_groups", "group_picks")
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a count")
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,20 +164,22 @@ def resolve_budget(keep: Keep, limits: Limits, *, lower_top_k: bool = False) -> 
             ),
         )
     _check_groups(wanted, limits)
-    return Budget(keep=keep, num_experts=wanted, top_k=min(limits.top_k, wanted))
+    reachable = wanted
+    if limits.group_picks:
+        reachable = wanted // limits.num_groups * limits.top_k_groups
+    return Budget(keep=keep, num_experts=wanted, top_k=min(limits.top_k, reachable))
 
 
 def _least(limits: Limits, *, lower_top_k: bool) -> int:
     """Return the smallest number of experts that the router works with."""
     obligatory = max(len(ids) for ids in limits.obligatory.values())
     routed = obligatory + 1
-    per_group = limits.group_picks * limits.num_groups
-    if lower_top_k:
-        return max(routed, per_group)
-    reachable = 0
-    if limits.group_picks:  # top-k must fit into the groups that a token may use
-        reachable = limits.num_groups * math.ceil(limits.top_k / limits.top_k_groups)
-    return max(routed, limits.top_k, per_group, reachable)
+    if not limits.group_picks:
+        return routed if lower_top_k else max(routed, limits.top_k)
+    per_group = max(limits.group_picks, math.ceil(routed / limits.num_groups))
+    if not lower_top_k:  # top-k must fit into the groups that a token may use
+        per_group = max(per_group, math.ceil(limits.top_k / limits.top_k_groups))
+    return per_group * limits.num_groups
 
 
 def _check_groups(wanted: int, limits: Limits) -> None:

@@ -13,12 +13,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from emo_prune.errors import BadSelection
-from emo_prune.provenance import canonical_json, write_atomically
+from emo_prune.provenance import strict_json, write_atomically
 from emo_prune.routing.counts import LayerRouting
 from emo_prune.selection.budget import Limits
+from emo_prune.selection.selection import selection_schema
 
 SCHEMA = "emo-prune/scores/1"
-_ARRAYS = ("num_tokens", "picks", "mass", "weighted_norms", "token_weighted")
+_COUNTS, _SUMS = ("num_tokens", "picks"), ("mass", "weighted_norms", "token_weighted")
+_ARRAYS = (*_COUNTS, *_SUMS)
+_OPTIONAL = ("weighted_norms", "token_weighted")
+_FACTS = ("model", "calibration", "versions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,9 @@ def write_scores(path: Path, scores: ScoresFile) -> None:
         "limits": scores.limits.to_json(),
     }
     # One metadata key: the library writes several in an order that changes per run.
-    metadata = {"emo_prune": canonical_json(header)}
+    # Keys stay in order, so that a selection from the file equals a direct one.
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
+    metadata = {"emo_prune": text}
     write_atomically(path, save(arrays, metadata=metadata))
 
 
@@ -60,10 +66,11 @@ def read_scores(path: Path) -> ScoresFile:
     """
     try:
         with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})["emo_prune"])
+            header = strict_json((file.metadata() or {})["emo_prune"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header["schema"] != SCHEMA:
             raise ValueError(f"schema {header['schema']!r}")
+        _check_facts(header)
         limits = Limits.from_json(header["limits"])
         return ScoresFile(
             model=header["model"],
@@ -72,7 +79,14 @@ def read_scores(path: Path) -> ScoresFile:
             limits=limits,
             layers=_layers(arrays, limits),
         )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise BadSelection(
             "this is not a scores file",
             where=path,
@@ -80,6 +94,17 @@ def read_scores(path: Path) -> ScoresFile:
             expected=f"a file with schema {SCHEMA}",
             hint="make one with select --save-scores",
         ) from None
+
+
+def _check_facts(header: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where the facts are not ones a selection can carry."""
+    import jsonschema
+
+    for name in _FACTS:
+        schema = selection_schema()["properties"][name]
+        validator = jsonschema.Draft202012Validator(schema)
+        for problem in validator.iter_errors(header[name]):
+            raise ValueError(f"{name}: {problem.message}")
 
 
 def _layers(
@@ -91,9 +116,10 @@ def _layers(
         found = {name: arrays.get(f"layers.{layer}.{name}") for name in _ARRAYS}
         for name, array in found.items():
             shape = (2,) if name == "num_tokens" else (2, limits.num_experts[layer])
-            if array is None and name in {"weighted_norms", "token_weighted"}:
+            dtype = np.dtype("int64" if name in _COUNTS else "float64")
+            if array is None and name in _OPTIONAL:
                 continue
-            if array is None or array.shape != shape:
-                raise ValueError(f"layer {layer} lacks {name} of shape {shape}")
+            if array is None or array.shape != shape or array.dtype != dtype:
+                raise ValueError(f"layer {layer} lacks {name}, {dtype} {shape}")
         routing.append(LayerRouting(layer=layer, **found))  # type: ignore[arg-type]
     return tuple(routing)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from emo_prune.architectures import MoEModel
+from emo_prune.architectures import MoELayer, MoEModel
 from emo_prune.errors import BadSelection, FingerprintMismatch
-from emo_prune.provenance import readable_json, sha256_text
+from emo_prune.provenance import readable_json, sha256_text, strict_json
 
 SCHEMA = "emo-prune/selection/1"
 
@@ -84,7 +83,7 @@ class Selection:
 def selection_schema() -> dict[str, Any]:
     """Return the JSON Schema of selection.json."""
     text = resources.files(__package__).joinpath("selection.schema.json").read_text()
-    schema: dict[str, Any] = json.loads(text)
+    schema: dict[str, Any] = strict_json(text)
     return schema
 
 
@@ -95,12 +94,12 @@ def parse_selection(text: str, file: str) -> Selection:
         BadSelection: it is not JSON, or breaks the schema.
     """
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = strict_json(text)
+    except ValueError as error:
         raise BadSelection(
             "the selection is not valid JSON",
             where=file,
-            got=str(error) or type(error).__name__,
+            got=str(error),
             hint="run select again, or mend the file",
         ) from None
     return selection_from_json(value, file)
@@ -123,8 +122,15 @@ def selection_from_json(value: Any, file: str) -> Selection:
             got=problem.message,
             hint="run select again, or mend the file",
         )
+    # JSON Schema takes 3.0 for an integer; nothing else here would.
     layers = tuple(
-        LayerSelection(**{**layer, "kept": tuple(layer["kept"])})
+        LayerSelection(
+            **{
+                **layer,
+                "layer": int(layer["layer"]),
+                "kept": tuple(int(expert) for expert in layer["kept"]),
+            }
+        )
         for layer in value["layers"]
     )
     return Selection(
@@ -163,13 +169,15 @@ def check_selection(selection: Selection, model: MoEModel, fingerprint: str) -> 
             hint="run select again, or mend the file",
         )
     for layer in model.layers:
-        _check_layer(selection, model, layer.layer)
+        _check_layer(layer, selection.kept[layer.layer], selection, model)
 
 
-def _check_layer(selection: Selection, model: MoEModel, number: int) -> None:
-    layer = next(layer for layer in model.layers if layer.layer == number)
-    kept = selection.kept[number]
+def _check_layer(
+    layer: MoELayer, kept: tuple[int, ...], selection: Selection, model: MoEModel
+) -> None:
     wanted = min(int(selection.budget["num_experts"]), layer.num_experts)
+    most = min(model.top_k, len(kept) // model.num_groups * model.top_k_groups)
+    least = min(model.top_k, len(layer.obligatory) + 1)
     problem = None
     if list(kept) != sorted(set(kept)):
         problem = "ids ascending, each once"
@@ -181,14 +189,14 @@ def _check_layer(selection: Selection, model: MoEModel, number: int) -> None:
         problem = (
             f"shared and always-active experts {list(layer.obligatory)} among them"
         )
-    elif len(kept) < selection.top_k or selection.top_k > model.top_k:
-        problem = f"a num_experts_per_tok of at most {min(len(kept), model.top_k)}"
+    elif not least <= selection.top_k <= most:
+        problem = f"a num_experts_per_tok from {least} to {most}"
     elif model.num_groups > 1 and not _groups_equal(kept, layer.num_experts, model):
         problem = f"the same number from each of the {model.num_groups} groups"
     if problem:
         raise BadSelection(
             "the selection of a layer is not possible",
-            where=f"selection.json, layer {number}",
+            where=f"selection.json, layer {layer.layer}",
             got=str(list(kept)),
             expected=problem,
             hint="run select again, or mend the file",
