@@ -12,12 +12,51 @@ from typing import TYPE_CHECKING
 from emo_prune.models.registration import register_with_transformers
 
 if TYPE_CHECKING:
-    from emo_prune.models import EmoConfig as EmoConfig
-    from emo_prune.models import EmoForCausalLM as EmoForCausalLM
+    from emo_prune.api.evaluating import EvaluateRequest, evaluate_task
+    from emo_prune.api.exporting import plan_selection, verify_folder, write_plan
+    from emo_prune.api.selecting import (
+        SelectRequest,
+        select_experts,
+        select_from_scores,
+    )
+    from emo_prune.errors import EmoPruneError
+    from emo_prune.models import EmoConfig, EmoForCausalLM
+    from emo_prune.selection import parse_keep
+    from emo_prune.tasks import parse_task
 
 __version__ = "0.1.0"
 
-_HOMES = {"EmoConfig": "models", "EmoForCausalLM": "models"}
+__all__ = [
+    "EmoConfig",
+    "EmoForCausalLM",
+    "EmoPruneError",
+    "EvaluateRequest",
+    "SelectRequest",
+    "evaluate_task",
+    "parse_keep",
+    "parse_task",
+    "plan_selection",
+    "select_experts",
+    "select_from_scores",
+    "verify_folder",
+    "write_plan",
+]
+
+_HOMES = {
+    "EmoConfig": "models",
+    "EmoForCausalLM": "models",
+    "EmoPruneError": "errors",
+    "EvaluateRequest": "api.evaluating",
+    "SelectRequest": "api.selecting",
+    "evaluate_task": "api.evaluating",
+    "parse_keep": "selection",
+    "parse_task": "tasks",
+    "plan_selection": "api.exporting",
+    "select_experts": "api.selecting",
+    "select_from_scores": "api.selecting",
+    "verify_folder": "api.exporting",
+    "write_plan": "api.exporting",
+}
 
 register_with_transformers()
 

@@ -23,7 +23,7 @@ from emo_prune.export.record import Layout
 from emo_prune.selection import Selection
 
 
-def plan(
+def plan_selection(
     selection: Selection,
     *,
     model: str | None = None,
@@ -44,7 +44,7 @@ def plan(
     )
 
 
-def write(
+def write_plan(
     planned: ExportPlan,
     destination: Path,
     *,

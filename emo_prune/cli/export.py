@@ -76,7 +76,7 @@ def export(
         from emo_prune.api import exporting
         from emo_prune.export import check_destination
 
-        plan = exporting.plan(
+        plan = exporting.plan_selection(
             chosen,
             model=model,
             revision=revision,
@@ -86,7 +86,7 @@ def export(
         check_destination(plan, destination, force=force)
         if not dry_run:
             watcher = console.ConsoleWatcher()
-            exporting.write(plan, destination, force=force, watcher=watcher)
+            exporting.write_plan(plan, destination, force=force, watcher=watcher)
         documents.append(_document(plan, destination, written=not dry_run))
         if not json:
             _print(plan, destination, dry_run=dry_run)
