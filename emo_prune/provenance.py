@@ -16,6 +16,46 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+_MAX_DEPTH = 64  # a config has four levels; each pruning of a pruned model adds one
+
+
+def strict_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text that means the same to every reader.
+
+    Beyond what the standard library refuses: a key given twice, a number that is not
+    finite, half of a surrogate pair, and nesting deeper than 64 levels. Whatever this
+    returns can be copied, hashed and written as JSON again.
+
+    Raises:
+        ValueError: the text is not such JSON; says why.
+    """
+    try:
+        value = json.loads(
+            text.decode() if isinstance(text, bytes) else text,
+            object_pairs_hook=_without_duplicates,
+        )
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for parent in level
+            for item in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return value
+    raise ValueError("nested too deeply")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key appears twice")
+    return value
+
 
 def canonical_json(value: Any) -> str:
     """Return the one compact JSON text of a value: sorted keys, UTF-8, no NaN."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from emo_prune.checkpoint.header import Tensor, header_length, parse_header
 from emo_prune.checkpoint.hub import HubSource, looks_like_hub_id
 from emo_prune.checkpoint.source import ByteSource, FolderSource
 from emo_prune.errors import IndexMismatch, MissingShard, NotACheckpoint
+from emo_prune.provenance import strict_json
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -89,7 +89,10 @@ def _find(model: str, revision: str | None) -> tuple[ByteSource, str, str | None
             expected="a folder with config.json and model*.safetensors, or a Hub id",
             hint="check --model; a Hub id looks like allenai/Emo_1b14b_1T",
         )
-    hub = HubSource(model, revision)
+    try:
+        hub = HubSource(model, revision)
+    except MissingShard:
+        raise _without("config.json", model) from None
     return hub, model, hub.revision
 
 
@@ -105,24 +108,28 @@ def _read_whole(source: ByteSource, file: str, model: str) -> bytes:
     try:
         return source.read(file, 0, source.size(file))
     except MissingShard:
-        raise NotACheckpoint(
-            "this is not a checkpoint",
-            where=model,
-            got=f"no {file}",
-            expected="config.json and model*.safetensors",
-            hint="check --model; is this the folder that from_pretrained takes?",
-        ) from None
+        raise _without(file, model) from None
+
+
+def _without(file: str, model: str) -> NotACheckpoint:
+    return NotACheckpoint(
+        "this is not a checkpoint",
+        where=model,
+        got=f"no {file}",
+        expected="config.json and model*.safetensors",
+        hint="check --model; is this the folder that from_pretrained takes?",
+    )
 
 
 def parse_json(raw: bytes, file: str) -> dict[str, Any]:
     """Return the object a JSON file holds; raise `NotACheckpoint` if it is none."""
     try:
-        value = json.loads(raw.decode())
-    except (ValueError, RecursionError) as error:
+        value = strict_json(raw)
+    except ValueError as error:
         raise NotACheckpoint(
             "the file is not valid JSON",
             where=file,
-            got=str(error) or type(error).__name__,
+            got=str(error),
             hint="download it again",
         ) from None
     if not isinstance(value, dict):
@@ -173,8 +180,9 @@ def _check_shard_name(shard: Any) -> None:
     if (
         path.is_absolute()
         or ".." in path.parts
-        or "\\" in str(shard)
-        or ":" in path.name
+        or str(path) != shard  # "./x" and "a//x" would be second names of one file
+        or not shard.isprintable()
+        or any(mark in shard for mark in "\\:")
     ):
         raise IndexMismatch(
             "the index names a file outside the checkpoint, or none at all",

@@ -8,14 +8,16 @@ beyond the end. Source: the safetensors README, "Format".
 
 from __future__ import annotations
 
-import json
 import math
+import reprlib
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from emo_prune.errors import HeaderError
+from emo_prune.provenance import strict_json
 
 MAX_HEADER_BYTES = 100_000_000  # the reference parser's own limit
+_MAX_INTEGER = 2**64 - 1
 
 DTYPE_BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
@@ -87,6 +89,7 @@ def parse_header(raw: bytes, file_bytes: int, shard: str) -> list[Tensor]:
         HeaderError: anything in the header that breaks the format.
     """
     entries = _load_json(raw, shard)
+    _check_metadata(entries.get("__metadata__"), shard)
     data_start = 8 + len(raw)
     tensors = [
         _parse_entry(name, entry, data_start, shard)
@@ -99,24 +102,27 @@ def parse_header(raw: bytes, file_bytes: int, shard: str) -> list[Tensor]:
 
 
 def _load_json(raw: bytes, shard: str) -> dict[str, Any]:
-    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        entries = dict(pairs)
-        if len(entries) != len(pairs):
-            raise ValueError("a key appears twice")
-        return entries
-
     try:
-        entries = json.loads(raw.decode(), object_pairs_hook=refuse_duplicates)
-    except (ValueError, RecursionError) as error:
+        entries = strict_json(raw)
+    except ValueError as error:
         raise HeaderError(
             "the header is not valid JSON",
             where=shard,
-            got=str(error) or type(error).__name__,
+            got=str(error),
             hint="the file is damaged, or not safetensors; download it again",
         ) from None
     if not isinstance(entries, dict):
         raise _bad_entry("the header", shard, type(entries).__name__, "an object")
     return entries
+
+
+def _check_metadata(metadata: Any, shard: str) -> None:
+    plain = isinstance(metadata, dict) and all(
+        isinstance(value, str) for value in metadata.values()
+    )
+    if metadata is not None and not plain:
+        got = reprlib.repr(metadata)
+        raise _bad_entry("__metadata__", shard, got, "an object of strings")
 
 
 def _parse_entry(name: str, entry: Any, data_start: int, shard: str) -> Tensor:
@@ -125,19 +131,20 @@ def _parse_entry(name: str, entry: Any, data_start: int, shard: str) -> Tensor:
         raise _bad_entry("the entry", where, type(entry).__name__, "an object")
     dtype, shape = entry.get("dtype"), entry.get("shape")
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise _bad_entry("the dtype", where, repr(dtype), ", ".join(DTYPE_BITS))
+        raise _bad_entry("the dtype", where, reprlib.repr(dtype), ", ".join(DTYPE_BITS))
     if not _is_naturals(shape):
-        raise _bad_entry("the shape", where, repr(shape), "a list of integers >= 0")
+        raise _bad_entry(
+            "the shape", where, reprlib.repr(shape), "a list of integers >= 0"
+        )
     offsets = entry.get("data_offsets")
     if not _is_naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _bad_entry("data_offsets", where, repr(offsets), "[start, end]")
-    bits = math.prod(shape) * DTYPE_BITS[dtype]
-    if bits % 8 or bits // 8 != offsets[1] - offsets[0]:
+        raise _bad_entry("data_offsets", where, reprlib.repr(offsets), "[start, end]")
+    if 8 * (offsets[1] - offsets[0]) != _bits(dtype, shape):
         raise _bad_entry(
             "the size of the data",
             where,
             f"{offsets[1] - offsets[0]} bytes",
-            f"{bits / 8:g} for {dtype} {shape}",
+            f"as many as {dtype} {reprlib.repr(shape)} takes",
         )
     return Tensor(
         name=name,
@@ -149,10 +156,21 @@ def _parse_entry(name: str, entry: Any, data_start: int, shard: str) -> Tensor:
     )
 
 
+def _bits(dtype: str, shape: list[int]) -> int:
+    """Return the bits that a tensor takes; no more than one past the largest count."""
+    bits = DTYPE_BITS[dtype]
+    if 0 in shape:
+        return 0
+    for length in shape:
+        bits *= length
+        if bits > _MAX_INTEGER:  # a long list of lengths would take forever
+            return _MAX_INTEGER + 1
+    return bits
+
+
 def _is_naturals(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(
-        isinstance(item, int) and not isinstance(item, bool) and item >= 0
-        for item in value
+        type(item) is int and 0 <= item <= _MAX_INTEGER for item in value
     )
 
 

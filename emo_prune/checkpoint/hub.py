@@ -52,33 +52,33 @@ class HubSource:
 
             with _Named(self.repository, file):
                 found = get_hf_file_metadata(self._url(file), retry_on_errors=True)
+            if found.size is None:
+                raise self._odd(file, "no size", "the size of the file")
             self.revision = found.commit_hash or self.revision
-            self._sizes[file] = found.size or 0
+            self._sizes[file] = found.size
         return self._sizes[file]
 
     def read(self, file: str, start: int, end: int) -> bytes:
         """Return bytes [start, end) of a file by one range request."""
-        from huggingface_hub.utils import build_hf_headers, http_backoff
+        from huggingface_hub.utils import build_hf_headers, http_stream_backoff
 
         if start == end:
             return b""
         headers = {**build_hf_headers(), "Range": f"bytes={start}-{end - 1}"}
         headers["Accept-Encoding"] = "identity"
-        with _Named(self.repository, file):
-            answer = http_backoff(
+        with (
+            _Named(self.repository, file),
+            http_stream_backoff(
                 "GET", self._url(file), headers=headers, follow_redirects=True
-            )
+            ) as answer,
+        ):
             answer.raise_for_status()
-        whole = answer.status_code == 200
-        body: bytes = answer.content[start:end] if whole else answer.content
+            if answer.status_code != 206 and (start, end) != (0, self.size(file)):
+                # Not read: it may be the whole of a file larger than the memory.
+                raise self._odd(file, f"status {answer.status_code}", "status 206")
+            body = bytes(answer.read())
         if len(body) != end - start:
-            raise HubError(
-                "the server answered a range request with the wrong bytes",
-                where=f"{self.repository}/{file}",
-                got=f"{len(body):,} bytes, status {answer.status_code}",
-                expected=f"{end - start:,}",
-                hint="try again; download the checkpoint if it keeps happening",
-            )
+            raise self._odd(file, f"{len(body):,} bytes", f"{end - start:,}")
         return body
 
     def copy(self, file: str, start: int, end: int, output: int) -> None:
@@ -99,6 +99,15 @@ class HubSource:
         from huggingface_hub import hf_hub_url
 
         return str(hf_hub_url(self.repository, file, revision=self.revision))
+
+    def _odd(self, file: str, got: str, expected: str) -> HubError:
+        return HubError(
+            "the server does not answer as the Hub does",
+            where=f"{self.repository}/{file}",
+            got=got,
+            expected=expected,
+            hint="try again, or download the checkpoint and give its folder",
+        )
 
 
 class _Named:
@@ -130,6 +139,8 @@ class _Named:
             hint = "check the id; for a local folder, check the path"
         elif isinstance(error, hub.RevisionNotFoundError):
             hint = "check --revision"
+        elif isinstance(error, hub.HFValidationError):
+            hint = "check --model; a Hub id looks like allenai/Emo_1b14b_1T"
         elif isinstance(error, HfHubHTTPError | OSError) or _is_transport(error):
             hint = "check the network and HF_ENDPOINT, or give a local folder"
         else:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from emo_prune.errors import HeaderError, MissingShard
+from emo_prune.errors import CheckpointError, HeaderError, MissingShard
 
 _CHUNK = 8 * 1024 * 1024
 # copy_file_range refuses some file systems and pairs of them; reading works on all.
@@ -84,18 +85,31 @@ class FolderSource:
     @contextlib.contextmanager
     def _open(self, file: str) -> Iterator[int]:
         try:
-            descriptor = os.open(self.root / file, os.O_RDONLY)
-        except FileNotFoundError:
-            raise MissingShard(
-                "a file of the checkpoint is missing",
-                where=self.root.name,
-                got=f"no {file}",
-                hint="download the checkpoint again",
+            # Not to wait at a named pipe; regular files know no other way.
+            descriptor = os.open(self.root / file, os.O_RDONLY | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._missing(file, "no such file") from None
+        except OSError as error:
+            raise CheckpointError(
+                "a file of the checkpoint cannot be opened",
+                where=file,
+                got=error.strerror,
+                hint="check its permissions",
             ) from None
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise self._missing(file, "something that is not a file")
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _missing(self, file: str, got: str) -> MissingShard:
+        return MissingShard(
+            "a file of the checkpoint is missing",
+            where=f"{self.root.name}/{file}",
+            got=got,
+            hint="download the checkpoint again",
+        )
 
 
 def _copy_some(source: int, output: int, limit: int) -> int:
