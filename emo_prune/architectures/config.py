@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +23,7 @@ def prune_config(
         LayoutMismatch: the quantisation settings name experts in a way that cannot
             be renumbered.
     """
-    config = copy.deepcopy(dict(model.config))
+    config: dict[str, Any] = json.loads(json.dumps(model.config))  # a deep copy
     counts = {layer.layer: len(kept[layer.layer]) for layer in model.layers}
     num_experts = max(counts.values())
     for key in EXPERT_COUNT_KEYS:
@@ -53,7 +53,8 @@ def _renumber_always_active(
     if len(distinct) == 1 and not config.get("always_active_experts_per_layer"):
         config["always_active_experts"] = list(distinct.pop())
         return
-    config["always_active_experts"] = None
+    if "always_active_experts" in config:
+        config["always_active_experts"] = None
     config["always_active_experts_per_layer"] = [
         renumbered.get(i, []) for i in range(model.num_layers)
     ]

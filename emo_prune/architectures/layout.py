@@ -8,6 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emo_prune.architectures.announced import (
+    always_active_experts,
+    groups,
+    of_layer,
+    positive,
+    shared_experts,
+)
 from emo_prune.architectures.table import (
     EXPERT_COUNT_KEYS,
     TOP_K_KEYS,
@@ -17,8 +24,9 @@ from emo_prune.architectures.table import (
 from emo_prune.checkpoint import Checkpoint, Tensor
 from emo_prune.errors import LayoutMismatch
 
-_LAYER = re.compile(r"^(?P<prefix>(?:.+\.)?layers)\.(?P<layer>\d+)\.(?P<rest>.+)$")
-_INDEXED = re.compile(r"^experts\.(?P<expert>\d+)\.(?P<part>.+)$")
+_NUMBER = r"(?:0|[1-9][0-9]{0,5})"  # one spelling each, and none too long to be read
+_LAYER = re.compile(rf"^(?:.+\.)?layers\.(?P<layer>{_NUMBER})\.(?P<rest>.+)$")
+_INDEXED = re.compile(rf"^experts\.(?P<expert>{_NUMBER})\.(?P<part>.+)$")
 # A router is stored in full precision; anything else is packed and cannot be sliced.
 _ROUTER_DTYPES = {"F64", "F32", "F16", "BF16"}
 
@@ -96,8 +104,8 @@ def describe(checkpoint: Checkpoint) -> MoEModel:
     """
     architecture = architecture_of(checkpoint.config)
     config = checkpoint.config
-    num_layers = _positive(config, ("num_hidden_layers",))
-    num_experts = _positive(config, EXPERT_COUNT_KEYS)
+    num_layers = positive(config, ("num_hidden_layers",))
+    num_experts = positive(config, EXPERT_COUNT_KEYS)
     parts, other, predictors = _sort_tensors(
         checkpoint.tensors.values(), architecture, num_layers
     )
@@ -105,7 +113,12 @@ def describe(checkpoint: Checkpoint) -> MoEModel:
         _build_layer(layer, parts[layer], architecture, config, num_experts)
         for layer in sorted(parts)
     )
-    _check_all_layers_found(layers, architecture, config, num_layers)
+    _check_all_layers_found(layers, architecture, checkpoint, num_layers)
+    top_k = positive(config, TOP_K_KEYS)
+    _check_top_k(top_k, layers)
+    num_groups = groups(config, architecture, "n_group")
+    top_k_groups = groups(config, architecture, "topk_group")
+    _check_groups(num_groups, top_k_groups, layers)
     return MoEModel(
         checkpoint=checkpoint,
         architecture=architecture,
@@ -113,9 +126,9 @@ def describe(checkpoint: Checkpoint) -> MoEModel:
         layers=layers,
         num_experts=num_experts,
         num_shared_experts=max(len(layer.shared) for layer in layers),
-        top_k=_positive(config, TOP_K_KEYS),
-        num_groups=_groups(config, architecture, "n_group"),
-        top_k_groups=_groups(config, architecture, "topk_group"),
+        top_k=top_k,
+        num_groups=num_groups,
+        top_k_groups=top_k_groups,
         other=other,
         predictors=predictors,
     )
@@ -190,14 +203,14 @@ def _build_layer(
     config: Mapping[str, Any],
     num_experts: int,
 ) -> MoELayer:
-    expected = _of_layer(config, "num_experts_per_layer", layer, num_experts)
+    expected = of_layer(config, "num_experts_per_layer", layer, num_experts)
     router = tuple(tensor for _, tensor in sorted(parts.router, key=lambda p: p[0]))
     _check_router(layer, parts.router, architecture, expected)
     _check_experts(layer, parts, expected)
-    num_shared = 0
-    if architecture.shared_last:
-        default = int(config.get("num_shared_experts") or 0)
-        num_shared = _of_layer(config, "num_shared_experts_per_layer", layer, default)
+    active = always_active_experts(config, layer, expected)
+    # Where some are always active, EMO's router does not set shared ones apart.
+    apart = architecture.shared_last and not active
+    num_shared = shared_experts(config, layer, expected) if apart else 0
     return MoELayer(
         layer=layer,
         num_experts=expected,
@@ -210,7 +223,7 @@ def _build_layer(
         stacked=tuple(parts.stacked),
         router=router,
         shared=tuple(range(expected - num_shared, expected)),
-        always_active=_always_active(config, layer, expected),
+        always_active=active,
     )
 
 
@@ -240,7 +253,7 @@ def _check_router(
 
 def _check_experts(layer: int, parts: _Parts, num_experts: int) -> None:
     found = sorted(parts.experts)
-    if parts.experts and found != list(range(num_experts)):
+    if found and (len(found) != num_experts or found[-1] != num_experts - 1):
         raise LayoutMismatch(
             "the experts' tensors do not match the config",
             where=f"layer {layer}",
@@ -284,9 +297,21 @@ def _kind(expert: Sequence[tuple[str, Tensor]]) -> tuple[tuple[object, ...], ...
 def _check_all_layers_found(
     layers: Sequence[MoELayer],
     architecture: Architecture,
-    config: Mapping[str, Any],
+    checkpoint: Checkpoint,
     num_layers: int,
 ) -> None:
+    block = f"{architecture.block}."
+    places = [_LAYER.match(name) for name in checkpoint.tensors]
+    seen = {int(at["layer"]) for at in places if at and at["rest"].startswith(block)}
+    lacking = next((i for i in range(num_layers) if i not in seen), None)
+    if layers and lacking is not None:
+        raise LayoutMismatch(
+            "a layer that the config announces has no tensors",
+            where=f"layers.{lacking}.{architecture.block}",
+            got=f"{len(seen)} layers",
+            expected=f"{num_layers}, as num_hidden_layers says",
+            hint="the checkpoint is incomplete; download it again",
+        )
     if not layers:
         raise LayoutMismatch(
             "the checkpoint has no experts",
@@ -294,7 +319,7 @@ def _check_all_layers_found(
             expected=f"layers.N.{architecture.block}.experts.*",
             hint="check that config.json belongs to these shards",
         )
-    per_layer = config.get("num_experts_per_layer")
+    per_layer = checkpoint.config.get("num_experts_per_layer")
     if per_layer is None:
         return
     announced = {i for i in range(num_layers) if per_layer[i]}
@@ -309,66 +334,24 @@ def _check_all_layers_found(
         )
 
 
-def _positive(config: Mapping[str, Any], keys: Sequence[str]) -> int:
-    for key in keys:
-        value = config.get(key)
-        if value is None:
-            continue
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
+def _check_top_k(top_k: int, layers: Sequence[MoELayer]) -> None:
+    for layer in layers:
+        if not len(layer.obligatory) <= top_k <= layer.num_experts:
+            raise LayoutMismatch(
+                "the router cannot pick that many experts for a token",
+                where=f"config.json, num_experts_per_tok, layer {layer.layer}",
+                got=str(top_k),
+                expected=f"{len(layer.obligatory)} to {layer.num_experts}",
+                hint="check config.json",
+            )
+
+
+def _check_groups(groups: int, picked: int, layers: Sequence[MoELayer]) -> None:
+    if picked > groups or any(layer.num_experts % groups for layer in layers):
         raise LayoutMismatch(
-            f"{key} is not a positive integer",
-            where="config.json",
-            got=repr(value),
+            "the experts cannot be divided into the groups the config announces",
+            where="config.json, n_group and topk_group",
+            got=f"{groups} groups, {picked} of them used",
+            expected=f"a divisor of {layers[0].num_experts}",
             hint="check config.json",
         )
-    raise LayoutMismatch(
-        "the config does not give a number that every MoE model has",
-        where="config.json",
-        expected=" or ".join(keys),
-        hint="check config.json",
-    )
-
-
-def _of_layer(config: Mapping[str, Any], key: str, layer: int, default: int) -> int:
-    per_layer = config.get(key)
-    if per_layer is None:
-        return default
-    if (
-        not isinstance(per_layer, list)
-        or len(per_layer) != config["num_hidden_layers"]
-        or not all(isinstance(value, int) and value >= 0 for value in per_layer)
-    ):
-        raise LayoutMismatch(
-            f"{key} is not one count per layer",
-            where="config.json",
-            got=repr(per_layer),
-            expected=f"{config['num_hidden_layers']} integers",
-            hint="check config.json",
-        )
-    return int(per_layer[layer])
-
-
-def _always_active(
-    config: Mapping[str, Any], layer: int, num_experts: int
-) -> tuple[int, ...]:
-    per_layer = config.get("always_active_experts_per_layer")
-    listed = per_layer[layer] if per_layer else config.get("always_active_experts")
-    ids = tuple(sorted(set(listed or ())))
-    if any(not 0 <= expert < num_experts for expert in ids):
-        raise LayoutMismatch(
-            "an always-active expert does not exist",
-            where=f"config.json, layer {layer}",
-            got=str(list(ids)),
-            expected=f"ids below {num_experts}",
-            hint="check always_active_experts in config.json",
-        )
-    return ids
-
-
-def _groups(config: Mapping[str, Any], architecture: Architecture, key: str) -> int:
-    """Return the number of router groups (or of those used); 1 without groups."""
-    limited = config.get("topk_method", "group_limited_greedy") != "greedy"
-    if not architecture.group_picks or not limited:
-        return 1
-    return int(config.get(key) or 1)

@@ -9,7 +9,7 @@ from typing import Any
 from emo_prune.errors import LayoutMismatch
 
 _LITERAL = re.compile(
-    r"^(?P<head>.*\blayers\.(?P<layer>\d+)\..*\bexperts\.)(?P<expert>\d+)(?P<tail>$|\..*)$"
+    r"^(?P<head>.*\blayers\.(?P<layer>\d{1,6})\..*\bexperts\.)(?P<expert>\d{1,6})(?P<tail>$|\..*)$"
 )
 # An expert id inside a regular expression cannot be renumbered safely.
 _ID_IN_PATTERN = re.compile(r"experts(\\\.|\.|\[\.\])(\(|\[)?\??:?\d")

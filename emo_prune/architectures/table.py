@@ -16,11 +16,12 @@ from typing import Any, Literal
 
 from emo_prune.errors import UnsupportedArchitecture
 
-# Every name a config may give the same number. All that are present are edited.
+# Every name a config may give the same number. All that are present are edited; the
+# first counts (GLM-4 configs can hold a stray `num_experts` beside the true one).
 EXPERT_COUNT_KEYS = (
+    "n_routed_experts",
     "num_experts",
     "num_local_experts",
-    "n_routed_experts",
     "moe_num_experts",
 )
 TOP_K_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk")

@@ -1,0 +1,110 @@
+"""What a config says of its experts: counts, shared ones, groups; each one checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emo_prune.architectures.table import Architecture
+from emo_prune.errors import LayoutMismatch
+
+
+def positive(config: Mapping[str, Any], keys: Sequence[str]) -> int:
+    """Return the first of some keys that is there; all name the same number."""
+    for key in keys:
+        value = config.get(key)
+        if value is None:
+            continue
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        raise LayoutMismatch(
+            f"{key} is not a positive integer",
+            where="config.json",
+            got=repr(value),
+            hint="check config.json",
+        )
+    raise LayoutMismatch(
+        "the config does not give a number that every MoE model has",
+        where="config.json",
+        expected=" or ".join(keys),
+        hint="check config.json",
+    )
+
+
+def of_layer(config: Mapping[str, Any], key: str, layer: int, default: int) -> int:
+    """Return a layer's entry of a list with one count per layer, if there is one."""
+    per_layer = config.get(key)
+    if per_layer is None:
+        return default
+    if (
+        not isinstance(per_layer, list)
+        or len(per_layer) != config["num_hidden_layers"]
+        or not all(type(value) is int and value >= 0 for value in per_layer)
+    ):
+        raise LayoutMismatch(
+            f"{key} is not one count per layer",
+            where="config.json",
+            got=repr(per_layer),
+            expected=f"{config['num_hidden_layers']} integers",
+            hint="check config.json",
+        )
+    return int(per_layer[layer])
+
+
+def shared_experts(config: Mapping[str, Any], layer: int, num_experts: int) -> int:
+    """Return how many of a layer's experts are shared; no more than it has."""
+    number = config.get("num_shared_experts") or 0
+    if type(number) is not int or number < 0:
+        raise LayoutMismatch(
+            "num_shared_experts is not a count",
+            where="config.json",
+            got=repr(number),
+            hint="check config.json",
+        )
+    number = min(number, num_experts)
+    number = of_layer(config, "num_shared_experts_per_layer", layer, number)
+    if number > num_experts:
+        raise LayoutMismatch(
+            "a layer has more shared experts than experts",
+            where=f"config.json, num_shared_experts_per_layer, layer {layer}",
+            got=str(number),
+            expected=f"at most {num_experts}",
+            hint="check config.json",
+        )
+    return number
+
+
+def always_active_experts(
+    config: Mapping[str, Any], layer: int, num_experts: int
+) -> tuple[int, ...]:
+    """Return the ids of the experts that every token of a layer uses, ascending."""
+    listed = config.get("always_active_experts")
+    per_layer = config.get("always_active_experts_per_layer")
+    if per_layer is not None:
+        complete = isinstance(per_layer, list) and layer < len(per_layer)
+        listed = per_layer[layer] if complete else per_layer
+    listed = [] if listed is None else listed
+    if (
+        not isinstance(listed, list)
+        or not all(type(i) is int and 0 <= i < num_experts for i in listed)
+        or len(set(listed)) < len(listed)
+    ):
+        raise LayoutMismatch(
+            "the always-active experts are not experts of the layer",
+            where=f"config.json, layer {layer}",
+            got=repr(listed),
+            expected=f"distinct ids below {num_experts}",
+            hint="check always_active_experts in config.json",
+        )
+    return tuple(sorted(listed))
+
+
+def groups(config: Mapping[str, Any], architecture: Architecture, key: str) -> int:
+    """Return the number of router groups (or of those used); 1 without groups."""
+    # DeepSeek-V2 alone has the setting; without it, transformers does not group.
+    ungrouped = architecture.model_type == "deepseek_v2" and (
+        config.get("topk_method", "greedy") == "greedy"
+    )
+    if not architecture.group_picks or ungrouped or config.get(key) is None:
+        return 1
+    return positive(config, (key,))
