@@ -28,8 +28,9 @@ def export(
     """Write a plan into `DIR.partial`, check it, rename it to `DIR`.
 
     Whatever goes wrong, Ctrl-C included, the partial folder is removed and an earlier
-    export stays. `progress` is told the bytes of each copy. Data are left to the
-    operating system to flush, as `cp` does; `verify` re-reads them.
+    export stays; it is `DIR.replaced` for the moment in which the new one gets its
+    name. `progress` is told the bytes of each copy. Data are left to the operating
+    system to flush, as `cp` does; `verify` re-reads them.
 
     Raises:
         OutputExists: the destination exists (and may not be replaced).
@@ -37,6 +38,7 @@ def export(
         ExportError: the folder cannot be written, or the result is not sound.
     """
     check_destination(plan, destination, force=force)
+    destination = destination.resolve()  # a link to another disk: beside its target
     partial = partial_of(destination)
     with _named_errors(destination, plan):
         if force and partial.exists():
@@ -145,17 +147,19 @@ def _check(plan: ExportPlan, partial: Path) -> None:
 
 def _publish(partial: Path, destination: Path) -> None:
     """Give the finished folder its name; an earlier export goes only then."""
-    if not destination.exists():
-        partial.rename(destination)
-        return
     replaced = destination.with_name(destination.name + ".replaced")
-    destination.rename(replaced)
-    try:
+    if destination.exists():
+        if replaced.exists():  # of an export that was killed
+            shutil.rmtree(replaced)
+        destination.rename(replaced)
+        try:
+            partial.rename(destination)
+        except BaseException:
+            replaced.rename(destination)
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+    else:
         partial.rename(destination)
-    except BaseException:
-        replaced.rename(destination)
-        raise
-    shutil.rmtree(replaced)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.architectures import MoEModel, fingerprint, prune_config
-from emo_prune.checkpoint import DTYPE_BITS, OutputTensor, Shard, plan_shards
+from emo_prune.checkpoint import (
+    DTYPE_BITS,
+    OutputTensor,
+    Shard,
+    parse_json,
+    plan_shards,
+)
 from emo_prune.export.card import model_card
 from emo_prune.export.qwen2_moe import (
     qwen2_moe_config,
@@ -25,7 +31,7 @@ INDEX = "model.safetensors.index.json"
 # Weights in any other form would be the unpruned ones beside the pruned.
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".h5",
             ".msgpack", ".onnx", ".ot", ".tflite", ".index.json")  # fmt: skip
-_RENAMED = {"README.md": "README.source.md"}
+SOURCE_CARD = "README.source.md"
 _OURS = ("config.json", RECORD)
 
 
@@ -85,14 +91,14 @@ def plan_export(
     """
     check_selection(selection, model, fingerprint(model))
     kept = selection.kept
-    config = prune_config(model, kept, selection.top_k)
     dropped = [tensor.name for tensor in model.predictors]
     if layout == "qwen2_moe":
-        refuse_inexact(model, kept)
+        refuse_inexact(model, kept, selection.top_k)
         tensors = qwen2_moe_tensors(model, kept)
-        config = qwen2_moe_config(config, model)
+        config = qwen2_moe_config(model, kept, selection.top_k)
     else:
         tensors = subset_tensors(model, kept)
+        config = prune_config(model, kept, selection.top_k)
     shards = plan_shards(_aligned(tensors), max_shard_bytes)
     copied, left_out = _files(model, layout)
     record = ExportRecord(
@@ -114,7 +120,9 @@ def plan_export(
         written={
             "config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
             RECORD: record.to_text(),
-            "README.md": model_card(record, has_source_card="README.md" in copied),
+            "README.md": model_card(
+                record, has_source_card=SOURCE_CARD in copied.values()
+            ),
             **_index(shards),
         },
     )
@@ -128,14 +136,17 @@ def _aligned(tensors: list[OutputTensor]) -> list[OutputTensor]:
 def _files(model: MoEModel, layout: Layout) -> tuple[dict[str, str], list[str]]:
     copied: dict[str, str] = {}
     left_out: list[str] = []
-    for file in model.checkpoint.source.files():
+    files = model.checkpoint.source.files()
+    for file in files:
         if file in model.checkpoint.shards or file == INDEX or file in _OURS:
             continue
         remote_code = layout != "source" and file.endswith(".py")
-        if remote_code or file.lower().endswith(_WEIGHTS):
+        # A source that is itself an export: its card is ours, the older one stays.
+        own_card = file == "README.md" and SOURCE_CARD in files
+        if remote_code or own_card or file.lower().endswith(_WEIGHTS):
             left_out.append(file)
         else:
-            copied[file] = _RENAMED.get(file, file)
+            copied[file] = SOURCE_CARD if file == "README.md" else file
     return copied, left_out
 
 
@@ -144,8 +155,7 @@ def _parent(model: MoEModel) -> Mapping[str, Any] | None:
     source = model.checkpoint.source
     if RECORD not in source.files():
         return None
-    parent: dict[str, Any] = json.loads(source.read(RECORD, 0, source.size(RECORD)))
-    return parent
+    return parse_json(source.read(RECORD, 0, source.size(RECORD)), RECORD)
 
 
 def _index(shards: tuple[Shard, ...]) -> dict[str, str]:

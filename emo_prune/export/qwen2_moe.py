@@ -32,6 +32,10 @@ _LAYER_NAMES = {
         )
     },
 }
+# Keys whose defaults differ between the two, or that neither can do without.
+_REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads",
+             "num_key_value_heads", "max_position_embeddings", "rms_norm_eps",
+             "hidden_act", "tie_word_embeddings")  # fmt: skip
 _MODEL_NAMES = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 _LAYER = re.compile(r"^(model\.layers\.\d+\.)(.+)$")
 _FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
@@ -47,7 +51,9 @@ def qwen2_moe_name(name: str) -> str | None:
     return found[1] + _LAYER_NAMES[found[2]]
 
 
-def refuse_inexact(model: MoEModel, kept: Mapping[int, Sequence[int]]) -> None:
+def refuse_inexact(
+    model: MoEModel, kept: Mapping[int, Sequence[int]], top_k: int
+) -> None:
     """Raise `NotExact`, naming the reason, where the two would not compute the same."""
     config = model.config
     model_type = model.architecture.model_type
@@ -63,8 +69,11 @@ def refuse_inexact(model: MoEModel, kept: Mapping[int, Sequence[int]]) -> None:
             {len(ids) for ids in kept.values()}
         )
         > 1,
-        "quantised weights": "quantization_config" in config,
-        "no routed expert in the top-k": model.top_k < 2,
+        "quantised weights": config.get("quantization_config") is not None,
+        "no routed expert in the top-k": top_k < 2,
+        "a config without rope_theta": "rope_theta" not in config
+        and not config.get("rope_parameters"),
+        **{f"a config without {key}": config.get(key) is None for key in _REQUIRED},
     }
     unknown = [t.name for t in model.other if qwen2_moe_name(t.name) is None]
     if unknown:
@@ -149,8 +158,9 @@ def double(raw: bytes, tensor: Tensor) -> bytes:
     if tensor.dtype == "BF16":
         # The upper half of a float32; doubling leaves the lower half zero.
         wide = (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
-        twice = wide * np.float32(2)
-        result = (twice.view("<u4") >> 16).astype("<u2").tobytes()
+        with np.errstate(over="ignore"):
+            twice = wide + wide
+        result: bytes = (twice.view("<u4") >> 16).astype("<u2").tobytes()
     elif tensor.dtype in _FLOATS:
         values = np.frombuffer(raw, np.dtype(_FLOATS[tensor.dtype]).newbyteorder("<"))
         with np.errstate(over="ignore"):
@@ -173,8 +183,11 @@ def _not_doubled(tensor: Tensor, got: str) -> NotExact:
     )
 
 
-def qwen2_moe_config(config: Mapping[str, Any], model: MoEModel) -> dict[str, Any]:
-    """Return the Qwen2-MoE config for an already pruned EMO config."""
+def qwen2_moe_config(
+    model: MoEModel, kept: Mapping[int, Sequence[int]], top_k: int
+) -> dict[str, Any]:
+    """Return the Qwen2-MoE config of an EMO model that keeps `kept[layer]`."""
+    config = model.config
     taken = (
         "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
         "num_key_value_heads", "hidden_act", "max_position_embeddings",
@@ -192,8 +205,8 @@ def qwen2_moe_config(config: Mapping[str, Any], model: MoEModel) -> dict[str, An
         "intermediate_size": config.get("dense_intermediate_size") or expert_size,
         "moe_intermediate_size": expert_size,
         "shared_expert_intermediate_size": expert_size,
-        "num_experts": int(config["num_experts"]) - 1,
-        "num_experts_per_tok": int(config["num_experts_per_tok"]) - 1,
+        "num_experts": len(kept[model.layers[0].layer]) - 1,
+        "num_experts_per_tok": top_k - 1,
         "norm_topk_prob": False,
         "qkv_bias": False,
         "use_sliding_window": False,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import emo_prune
 from emo_prune.errors import ExportError
-from emo_prune.provenance import readable_json
+from emo_prune.provenance import readable_json, strict_json
 from emo_prune.selection import Selection, selection_from_json
 
 RECORD = "emo_prune.json"
@@ -66,10 +65,10 @@ def read_record(folder: Path) -> ExportRecord:
     """
     path = folder / RECORD
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = strict_json(path.read_bytes())
         if value["schema"] != SCHEMA:
             raise ValueError(f"schema {value['schema']!r}")
-        return ExportRecord(
+        record = ExportRecord(
             layout=value["layout"],
             selection=selection_from_json(value["selection"], RECORD),
             selection_sha256=value["selection_sha256"],
@@ -79,6 +78,8 @@ def read_record(folder: Path) -> ExportRecord:
             source_bytes=value["source_bytes"],
             parent=value["parent"],
         )
+        _check_types(record)
+        return record
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ExportError(
             "this folder is not an export of emo-prune",
@@ -87,3 +88,19 @@ def read_record(folder: Path) -> ExportRecord:
             expected=f"{RECORD} with schema {SCHEMA}",
             hint="give the folder that `emo-prune export` wrote",
         ) from None
+
+
+def _check_types(record: ExportRecord) -> None:
+    sound = (
+        record.layout in get_args(Layout)
+        and all(
+            isinstance(names, list) and all(isinstance(name, str) for name in names)
+            for names in (record.left_out, record.dropped_tensors)
+        )
+        and type(record.num_bytes) is int
+        and type(record.source_bytes) is int
+    )
+    if not sound:
+        raise ValueError("a value of the wrong type")
+    if record.selection_sha256 != record.selection.sha256:
+        raise ValueError("a selection that was edited after the export")

@@ -2,7 +2,8 @@
 
 Independent of the writer: it shares no plan with it, works out from the tensors' names
 in the export which bytes of the source each must equal, and has every shard opened by
-the reference safetensors parser as well.
+the reference safetensors parser as well. The config must be the one that the selection
+implies, and announce the experts that are there. README.md may be edited.
 """
 
 from __future__ import annotations
@@ -15,24 +16,20 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from emo_prune.architectures import MoEModel, describe, fingerprint
-from emo_prune.checkpoint import Checkpoint, Tensor, open_checkpoint
+from emo_prune.architectures import MoEModel, describe, fingerprint, prune_config
+from emo_prune.checkpoint import Checkpoint, Tensor, open_checkpoint, parse_json
 from emo_prune.errors import VerificationFailed
-from emo_prune.export.record import ExportRecord, read_record
+from emo_prune.export.qwen2_moe import qwen2_moe_config
+from emo_prune.export.record import RECORD, ExportRecord, read_record
+from emo_prune.provenance import canonical_json
 from emo_prune.selection import check_selection
 
 _CHUNK = 16 * 1024 * 1024
-_EXPERT = re.compile(r"^(.*\.layers\.(\d+)\..*\bexperts\.)(\d+)(\..+)$")
-_LAYER = re.compile(r"\.layers\.(\d+)\.")
+_EXPERT = re.compile(r"^((?:.*\.)?layers\.(\d+)\..*\bexperts\.)(\d+)(\..+)$")
+_LAYER = re.compile(r"^(?:.*\.)?layers\.(\d+)\.")
+_INDEX = "model.safetensors.index.json"
 # Files an export has of its own, not as copies of the source's.
-_NEW = {"config.json", "README.md", "emo_prune.json", "model.safetensors.index.json"}
-_CONFIG_MAY_CHANGE = {
-    "num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts",
-    "num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk",
-    "num_experts_per_layer", "always_active_experts",
-    "always_active_experts_per_layer", "num_nextn_predict_layers",
-    "quantization_config", "quantization",
-}  # fmt: skip
+_NEW = {"config.json", "README.md", RECORD}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +87,15 @@ def _check_reference_parser(folder: Path, target: Checkpoint) -> None:
     for shard in target.shards:
         try:
             with safe_open(folder / shard, framework="np") as file:
-                file.keys()
+                metadata = file.metadata()
         except SafetensorError as error:
             raise _failed("safetensors refuses the shard", shard, str(error)) from None
+        if metadata != {"format": "pt"}:  # transformers loads no other
+            raise _failed("the shard's metadata were changed", shard, str(metadata))
 
 
 def _check_names(target: Checkpoint, source: MoEModel, record: ExportRecord) -> None:
-    """Nothing missing, nothing extra: the names the source and selection imply."""
+    """Check that nothing is missing or extra, by what source and selection imply."""
     kept = record.selection.kept
     expected = set()
     for name in source.checkpoint.tensors:
@@ -204,7 +203,10 @@ def _check_bytes(
 
 
 def _is_double(got: bytes, want: bytes, tensor: Tensor) -> bool:
-    return bool(np.array_equal(_float64(got, tensor), 2 * _float64(want, tensor)))
+    doubled = 2 * _float64(want, tensor)
+    # As bytes: zeros of either sign are equal, and must not be.
+    same = _float64(got, tensor).tobytes() == doubled.tobytes()
+    return same and bool(np.isfinite(doubled).all())
 
 
 def _float64(
@@ -221,46 +223,68 @@ def _float64(
 def _check_config(target: Checkpoint, source: MoEModel, record: ExportRecord) -> None:
     """The config announces the experts that are there, and is else the source's."""
     model = describe(target)
-    shared = 1 if record.layout == "qwen2_moe" else 0
+    selection = record.selection
+    is_qwen2_moe = record.layout == "qwen2_moe"
+    shared = 1 if is_qwen2_moe else 0
     kept = {layer.layer: layer.num_experts + shared for layer in model.layers}
-    wanted = {layer: len(ids) for layer, ids in record.selection.kept.items()}
-    if kept != wanted or model.top_k + shared != record.selection.top_k:
+    wanted = {layer: len(ids) for layer, ids in selection.kept.items()}
+    if kept != wanted or model.top_k + shared != selection.top_k:
         raise _failed("config.json announces other experts", target.name, str(kept))
-    if record.layout == "qwen2_moe":
-        return
-    before, after = source.config, target.config
-    changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
-    if changed - _CONFIG_MAY_CHANGE:
-        raise _failed(
-            "config.json was changed where it must not be",
-            target.name,
-            ", ".join(sorted(changed - _CONFIG_MAY_CHANGE)),
-        )
+    implied = qwen2_moe_config if is_qwen2_moe else prune_config
+    before = implied(source, selection.kept, selection.top_k)
+    changed = sorted(
+        key
+        for key in {*before, *target.config}
+        if (key in before) != (key in target.config)
+        or canonical_json(before[key]) != canonical_json(target.config[key])
+    )
+    if changed:
+        raise _failed("config.json was changed", target.name, ", ".join(changed))
 
 
 def _check_files(target: Checkpoint, source: Checkpoint, record: ExportRecord) -> int:
-    """Every other file is the source's, byte for byte; none is extra."""
-    copied = 0
-    for file in target.source.files():
-        if file in _NEW or file in target.shards:
-            continue
-        original = "README.md" if file == "README.source.md" else file
-        if original not in source.source.files():
-            raise _failed("the export has a file the source has not", file, "extra")
-        size = source.source.size(original)
-        same = target.source.size(file) == size and target.source.read(
-            file, 0, size
-        ) == source.source.read(original, 0, size)
-        if not same:
-            raise _failed("a copied file differs from the source's", file, "changed")
-        copied += 1
+    """Every other file is the source's, byte for byte; none is missing or extra."""
+    files = source.source.files()
+    not_copied = {*source.shards, *record.left_out, "config.json", RECORD, _INDEX}
     expected = {
-        *source.source.files()
-    } - {*source.shards, *record.left_out, *_NEW}  # fmt: skip
-    missing = expected - {*target.source.files()}
-    if missing:
-        raise _failed("a file of the source is missing", sorted(missing)[0], "nothing")
-    return copied
+        "README.source.md" if file == "README.md" else file: file
+        for file in files
+        if file not in not_copied
+    }
+    own = {*target.shards, *_NEW}
+    if len(target.shards) > 1:
+        own.add(_INDEX)
+        _check_index_size(target)
+    found = {*target.source.files()} - own
+    for file in sorted(found ^ expected.keys()):
+        raise _failed(
+            "the files are not those of the source",
+            file,
+            "a file that the source has not" if file in found else "nothing",
+        )
+    for file, original in expected.items():
+        if not _same_file(target, file, source, original):
+            raise _failed("a copied file differs from the source's", file, "changed")
+    return len(expected)
+
+
+def _same_file(
+    target: Checkpoint, file: str, source: Checkpoint, original: str
+) -> bool:
+    size = source.source.size(original)
+    return target.source.size(file) == size and all(
+        target.source.read(file, start, min(start + _CHUNK, size))
+        == source.source.read(original, start, min(start + _CHUNK, size))
+        for start in range(0, size, _CHUNK)
+    )
+
+
+def _check_index_size(target: Checkpoint) -> None:
+    """Check what nothing else reads: the index's own sum of all bytes."""
+    raw = target.source.read(_INDEX, 0, target.source.size(_INDEX))
+    metadata = parse_json(raw, _INDEX).get("metadata")
+    if metadata != {"total_size": target.num_bytes}:
+        raise _failed("the index gives another size", _INDEX, str(metadata))
 
 
 def _qwen2_moe_names(
