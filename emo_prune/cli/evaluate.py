@@ -20,8 +20,8 @@ def evaluate(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="An export, or any checkpoint folder. [default: each export under "
-            "emo-prune-out/]",
+            help="An export, or any checkpoint folder. (default: each export under "
+            "emo-prune-out/)",
         ),
     ] = None,
     export: Annotated[

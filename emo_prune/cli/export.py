@@ -24,8 +24,8 @@ def export(
             "--selection",
             "-s",
             envvar="EMO_PRUNE_SELECTION",
-            help="A selection.json. [default: each under emo-prune-out/ that has no "
-            "up-to-date export]",
+            help="A selection.json. (default: each under emo-prune-out/ that has no "
+            "up-to-date export)",
             rich_help_panel=options.SELECTION,
         ),
     ] = None,

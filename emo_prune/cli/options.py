@@ -55,7 +55,7 @@ NumFewshot = Annotated[
     int | None,
     typer.Option(
         envvar="EMO_PRUNE_NUM_FEWSHOT",
-        help="Demonstrations in each prompt. [default: the task's own]",
+        help="Demonstrations in each prompt. (default: the task's own)",
         rich_help_panel=TASK,
     ),
 ]
@@ -64,7 +64,7 @@ Answer = Annotated[
     typer.Option(
         envvar="EMO_PRUNE_ANSWER",
         help="Answer style of multiple choice: the letter (lm-eval's MMLU), or the "
-        "text of the answer (the EMO paper's). [default: letter]",
+        "text of the answer (the EMO paper's). (default: letter)",
         rich_help_panel=TASK,
     ),
 ]
@@ -73,7 +73,7 @@ Protocol = Annotated[
     typer.Option(
         envvar="EMO_PRUNE_PROTOCOL",
         help="Which documents calibrate and which are scored: standard splits, or the "
-        "EMO authors' 60/40 division of the test split. [default: standard]",
+        "EMO authors' 60/40 division of the test split. (default: standard)",
         rich_help_panel=TASK,
     ),
 ]
@@ -81,7 +81,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         envvar="EMO_PRUNE_DATA_DIR",
-        help="Local copies of the benchmarks. [default: fetched from the Hub]",
+        help="Local copies of the benchmarks. (default: fetched from the Hub)",
         rich_help_panel=TASK,
     ),
 ]
@@ -89,7 +89,7 @@ Device = Annotated[
     str | None,
     typer.Option(
         envvar="EMO_PRUNE_DEVICE",
-        help="cpu, cuda, cuda:1, mps or auto. [default: a GPU if there is one]",
+        help="cpu, cuda, cuda:1, mps or auto. (default: a GPU if there is one)",
         rich_help_panel=RUNTIME,
     ),
 ]
@@ -123,7 +123,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Where the result goes. [default: emo-prune-out/<task>/]",
+        help="Where the result goes. (default: emo-prune-out/<task>/)",
         rich_help_panel=OUTPUT,
     ),
 ]

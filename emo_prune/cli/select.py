@@ -96,7 +96,7 @@ def select(
         typer.Option(
             envvar="EMO_PRUNE_SELECT_BATCH_SIZE",
             min=1,
-            help="Examples at a time. [default: 8192 tokens' worth]",
+            help="Examples at a time. (default: 8192 tokens' worth)",
             rich_help_panel=options.RUNTIME,
         ),
     ] = None,

@@ -17,7 +17,7 @@ def verify(
         str | None,
         typer.Option(
             "--source",
-            help="The checkpoint it was made from. [default: where it was last seen]",
+            help="The checkpoint it was made from. (default: where it was last seen)",
             rich_help_panel=options.MODEL,
         ),
     ] = None,
