@@ -62,7 +62,11 @@ def _configure(
     if found:
         commands: dict[str, Any] = getattr(context.command, "commands", {})
         options = {
-            name: {parameter.name for parameter in command.params if parameter.name}
+            name: {
+                option.lstrip("-").replace("-", "_"): parameter.name
+                for parameter in command.params
+                for option in parameter.opts
+            }
             for name, command in commands.items()
         }
         context.default_map = settings.defaults_by_command(found, options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,11 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def defaults_by_command(
-    settings: Mapping[str, Any], commands: Mapping[str, Collection[str]]
+    settings: Mapping[str, Any], commands: Mapping[str, Mapping[str, str]]
 ) -> dict[str, dict[str, Any]]:
     """Return, for each command, the settings that are options of it.
+
+    `commands` maps, for each command, the options' names to its parameters'.
 
     Raises:
         SettingsError: no command has an option of that name.
@@ -54,7 +56,7 @@ def defaults_by_command(
                 else "see emo-prune select --help for the names",
             )
     return {
-        command: {key: value for key, value in settings.items() if key in options}
+        command: {options[key]: v for key, v in settings.items() if key in options}
         for command, options in commands.items()
     }
 
