@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the command line's own help: `python docs/write_cli_page.py`."""
+"""Write docs/cli.md from the help texts: `python docs/write_cli_page.py`."""
 
 from __future__ import annotations
 
