@@ -1,0 +1,131 @@
+"""Files written from byte ranges are files that safetensors reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import safetensors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emo_prune.checkpoint import (
+    ByteRange,
+    FolderSource,
+    OutputTensor,
+    Shard,
+    open_checkpoint,
+    plan_shards,
+    write_shard,
+)
+from tests.tiny_checkpoints import deserialize, moe_blobs, write_checkpoint
+
+SOURCE = bytes(range(256)) * 4
+
+RANGES = st.lists(
+    st.tuples(st.integers(0, 1000), st.integers(0, 24)).map(
+        lambda r: ByteRange("source", r[0], r[0] + r[1])
+    ),
+    min_size=1,
+    max_size=4,
+)
+COMPUTED = st.binary(max_size=20).map(
+    lambda data: [ByteRange("", 0, len(data), lambda: data)]
+)
+TENSORS = st.dictionaries(
+    st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__"),
+    RANGES | COMPUTED,
+    max_size=6,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    (folder / "source").write_bytes(SOURCE)
+    return folder
+
+
+def tensors_of(ranges: dict[str, Sequence[ByteRange]]) -> tuple[OutputTensor, ...]:
+    return tuple(
+        OutputTensor(
+            name=name,
+            dtype="U8",
+            shape=(sum(piece.num_bytes for piece in pieces),),
+            ranges=tuple(pieces),
+        )
+        for name, pieces in ranges.items()
+    )
+
+
+def data_of(tensor: OutputTensor) -> bytes:
+    return b"".join(
+        piece.data() if piece.data else SOURCE[piece.start : piece.end]
+        for piece in tensor.ranges
+    )
+
+
+@settings(deadline=None)
+@given(TENSORS)
+def test_written_shard_opens_in_safetensors(
+    folder: Path, ranges: dict[str, Sequence[ByteRange]]
+) -> None:
+    shard = Shard(name="out.safetensors", tensors=tensors_of(ranges))
+    (folder / shard.name).unlink(missing_ok=True)
+    told: list[int] = []
+    write_shard(shard, FolderSource(folder), folder, told.append)
+    raw = (folder / shard.name).read_bytes()
+    assert len(raw) == shard.num_bytes
+    assert sum(told) == sum(tensor.num_bytes for tensor in shard.tensors)
+    found = {name: bytes(t["data"]) for name, t in deserialize(raw)}
+    assert found == {tensor.name: data_of(tensor) for tensor in shard.tensors}
+    with safetensors.safe_open(folder / shard.name, framework="np") as file:
+        assert file.metadata() == {"format": "pt"}
+    assert int.from_bytes(raw[:8], "little") % 8 == 0
+
+
+@given(
+    sizes=st.lists(st.integers(0, 50), min_size=1, max_size=30),
+    limit=st.integers(1, 120),
+)
+def test_shards_hold_at_most_the_limit(sizes: list[int], limit: int) -> None:
+    tensors = tensors_of(
+        {str(i): [ByteRange("source", 0, size)] for i, size in enumerate(sizes)}
+    )
+    shards = plan_shards(tensors, limit)
+    assert [t for shard in shards for t in shard.tensors] == list(tensors)
+    for shard in shards:
+        data = sum(tensor.num_bytes for tensor in shard.tensors)
+        assert data <= limit or len(shard.tensors) == 1
+    total = len(shards)
+    names = [f"model-{i + 1:05d}-of-{total:05d}.safetensors" for i in range(total)]
+    expected = ["model.safetensors"] if total == 1 else names
+    assert [shard.name for shard in shards] == expected
+
+
+def test_existing_file_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.safetensors").write_text("mine")
+    shard = Shard(name="out.safetensors", tensors=())
+    with pytest.raises(FileExistsError):
+        write_shard(shard, FolderSource(folder), tmp_path)
+    assert (tmp_path / "out.safetensors").read_text() == "mine"
+
+
+@pytest.mark.parametrize("refusal", [errno.EXDEV, errno.ENOSYS, errno.EINVAL, None])
+def test_copies_where_the_kernel_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int | None
+) -> None:
+    def copy_file_range(*_: object) -> int:
+        if refusal is None:
+            return 0  # as some virtual file systems answer
+        raise OSError(refusal, "refused")
+
+    monkeypatch.setattr(os, "copy_file_range", copy_file_range)
+    source = open_checkpoint(str(write_checkpoint(tmp_path / "model")))
+    tensor = source.tensors["model.embed_tokens.weight"]
+    with (tmp_path / "copy").open("wb") as output:
+        source.source.copy(tensor.shard, tensor.start, tensor.end, output.fileno())
+    assert (tmp_path / "copy").read_bytes() == moe_blobs()[tensor.name][2]
