@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from emo_prune.models.registration import register_with_transformers
+from emo_prune.models.announcing import announce_models
 
 if TYPE_CHECKING:
     from emo_prune.api.evaluating import EvaluateRequest, evaluate_task
@@ -58,7 +58,7 @@ _HOMES = {
     "write_plan": "api.exporting",
 }
 
-register_with_transformers()
+announce_models()
 
 
 def __getattr__(name: str) -> object:

@@ -102,8 +102,11 @@ def versions(*packages: str) -> dict[str, str]:
     return {name.replace("-", "_"): metadata.version(name) for name in packages}
 
 
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a file that appears complete or not at all."""
+def write_atomically(path: Path, data: str | bytes, *, durable: bool = True) -> None:
+    """Write a file that appears complete or not at all.
+
+    `durable` waits until it is on the disk, which on a busy one can take seconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = data.encode() if isinstance(data, str) else data
     handle, temporary = tempfile.mkstemp(
@@ -113,7 +116,8 @@ def write_atomically(path: Path, data: str | bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
     except BaseException:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from emo_prune.api.opening import open_local
+from emo_prune.api.opening import open_local, open_model
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import fingerprint
-from emo_prune.checkpoint import locate
+from emo_prune.checkpoint import local_folder, locate, remember
 from emo_prune.errors import CheckpointError, FingerprintMismatch, VerificationFailed
 from emo_prune.export import (
     ExportPlan,
@@ -38,10 +38,12 @@ def plan_selection(
         EmoPruneError: the model or selection cannot be used.
     """
     source = model or find_source(selection)
-    opened, _ = open_local(source, revision or selection.model["revision"])
-    return plan_export(
-        opened, selection, max_shard_bytes=max_shard_bytes, layout=layout
+    folder = str(local_folder(source, revision or selection.model["revision"]))
+    planned = plan_export(
+        open_model(folder), selection, max_shard_bytes=max_shard_bytes, layout=layout
     )
+    remember(planned.record.fingerprint, folder)
+    return planned
 
 
 def write_plan(
@@ -122,8 +124,6 @@ def find_source(selection: Selection) -> str:
 
 
 def _is(path: str, wanted: str) -> bool:
-    from emo_prune.api.opening import open_model
-
     try:
         return fingerprint(open_model(path)) == wanted
     except CheckpointError:

@@ -18,11 +18,13 @@ from emo_prune.provenance import canonical_json, write_atomically
 
 def remember(fingerprint: str, model: str) -> None:
     """Note where a checkpoint is; a folder by its absolute path, a Hub id as it is."""
-    path = Path(model)
+    place = str(Path(model).resolve()) if Path(model).is_dir() else model
     known = _read()
-    known[fingerprint] = str(path.resolve()) if path.is_dir() else model
+    if known.get(fingerprint) == place:
+        return
+    text = canonical_json({**known, fingerprint: place})
     with contextlib.suppress(OSError):  # a read-only home is no reason to fail
-        write_atomically(_file(), canonical_json(known))
+        write_atomically(_file(), text, durable=False)
 
 
 def locate(fingerprint: str) -> str | None:

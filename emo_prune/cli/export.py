@@ -152,7 +152,6 @@ def _up_to_date(selection: Selection, destination: Path) -> bool:
 def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
     import shutil
 
-    from emo_prune.report.plan import plan_table
     from emo_prune.report.units import format_bytes
 
     share = plan.record.num_bytes / max(plan.record.source_bytes, 1)
@@ -162,6 +161,8 @@ def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
     if not dry_run:
         console.result(f"wrote {destination}: {plan.num_tensors} tensors, {weight}")
         return
+    from emo_prune.report.plan import plan_table
+
     console.table(plan_table(plan))
     there = next(p for p in destination.absolute().parents if p.exists())
     free = format_bytes(shutil.disk_usage(there).free)

@@ -14,8 +14,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from emo_prune.architectures import MoELayer, MoEModel
 from emo_prune.checkpoint import ByteRange, ByteSource, OutputTensor, Tensor
 from emo_prune.errors import NotExact
@@ -38,7 +36,6 @@ _REQUIRED = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_he
              "hidden_act", "tie_word_embeddings")  # fmt: skip
 _MODEL_NAMES = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 _LAYER = re.compile(r"^(model\.layers\.\d+\.)(.+)$")
-_FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 
 
 def qwen2_moe_name(name: str) -> str | None:
@@ -127,6 +124,8 @@ def _part(tensor: Tensor) -> str:
 
 def _doubled(tensor: Tensor, name: str, source: ByteSource) -> OutputTensor:
     def data() -> bytes:
+        from emo_prune.export.doubling import double  # needs numpy, which is slow
+
         return double(source.read(tensor.shard, tensor.start, tensor.end), tensor)
 
     return _computed(tensor.dtype, tensor.shape, name, tensor.num_bytes, data)
@@ -147,40 +146,6 @@ def _computed(
 ) -> OutputTensor:
     pieces = (ByteRange("", 0, num_bytes, data),)
     return OutputTensor(name=name, dtype=dtype, shape=shape, ranges=pieces)
-
-
-def double(raw: bytes, tensor: Tensor) -> bytes:
-    """Return little-endian floats times two, bit for bit exact.
-
-    Raises:
-        NotExact: a value overflows, or the dtype is not a float this can double.
-    """
-    if tensor.dtype == "BF16":
-        # The upper half of a float32; doubling leaves the lower half zero.
-        wide = (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
-        with np.errstate(over="ignore"):
-            twice = wide + wide
-        result: bytes = (twice.view("<u4") >> 16).astype("<u2").tobytes()
-    elif tensor.dtype in _FLOATS:
-        values = np.frombuffer(raw, np.dtype(_FLOATS[tensor.dtype]).newbyteorder("<"))
-        with np.errstate(over="ignore"):
-            twice = values + values
-        result = twice.tobytes()
-    else:
-        raise _not_doubled(tensor, f"dtype {tensor.dtype}")
-    if not np.isfinite(twice).all():
-        raise _not_doubled(tensor, "a value too large to be doubled")
-    return result
-
-
-def _not_doubled(tensor: Tensor, got: str) -> NotExact:
-    return NotExact(
-        "the shared expert cannot be doubled exactly",
-        where=tensor.name,
-        got=got,
-        expected="finite bf16, f16, f32 or f64 values",
-        hint="leave out --as: the export then keeps the layout of the source",
-    )
 
 
 def qwen2_moe_config(

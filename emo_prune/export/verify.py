@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from emo_prune.architectures import MoEModel, describe, fingerprint, prune_config
@@ -191,7 +190,11 @@ def _check_bytes(
         else:
             offset = claim.source_start + start - claim.start
             want = source.source.read(claim.source.shard, offset, offset + end - start)
-            same = _is_double(got, want, claim.target) if claim.doubled else got == want
+            same = (
+                _is_double(got, want, claim.target.dtype)
+                if claim.doubled
+                else got == want
+            )
         if not same:
             raise _failed(
                 "a tensor's bytes differ from the source's",
@@ -202,22 +205,10 @@ def _check_bytes(
         progress(end - start)
 
 
-def _is_double(got: bytes, want: bytes, tensor: Tensor) -> bool:
-    doubled = 2 * _float64(want, tensor)
-    # As bytes: zeros of either sign are equal, and must not be.
-    same = _float64(got, tensor).tobytes() == doubled.tobytes()
-    return same and bool(np.isfinite(doubled).all())
+def _is_double(got: bytes, want: bytes, dtype: str) -> bool:
+    from emo_prune.export.check_doubling import is_double  # needs numpy, which is slow
 
-
-def _float64(
-    raw: bytes, tensor: Tensor
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    if tensor.dtype == "BF16":
-        padded = np.zeros((len(raw) // 2, 2), dtype="<u2")
-        padded[:, 1] = np.frombuffer(raw, "<u2")
-        return padded.view("<f4")[:, 0].astype(np.float64)
-    kind = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}[tensor.dtype]
-    return np.frombuffer(raw, kind).astype(np.float64)
+    return is_double(got, want, dtype)
 
 
 def _check_config(target: Checkpoint, source: MoEModel, record: ExportRecord) -> None:

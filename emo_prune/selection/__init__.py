@@ -2,13 +2,16 @@
 
 `resolve_budget` turns `--keep` into a number the router can live with, `select` (or
 `choose_layer`, one layer at a time) chooses, `Selection` is what is written, and
-`check_selection` says whether it fits a model. Needs no model in memory.
+`check_selection` says whether it fits a model. Needs no model in memory; what needs
+numpy is imported when it is first asked for, so that `export` starts at once.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from emo_prune.selection.budget import Budget, Keep, Limits, parse_keep, resolve_budget
-from emo_prune.selection.choose import choose_layer, select
-from emo_prune.selection.scores import NEED_OUTPUTS, SCORE_NAMES
-from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
 from emo_prune.selection.selection import (
     LayerSelection,
     Selection,
@@ -17,6 +20,11 @@ from emo_prune.selection.selection import (
     selection_from_json,
     selection_schema,
 )
+
+if TYPE_CHECKING:
+    from emo_prune.selection.choose import choose_layer, select
+    from emo_prune.selection.scores import NEED_OUTPUTS, SCORE_NAMES
+    from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
 
 __all__ = [
     "NEED_OUTPUTS",
@@ -38,3 +46,20 @@ __all__ = [
     "selection_schema",
     "write_scores",
 ]
+
+_HOMES = {
+    "NEED_OUTPUTS": "scores",
+    "SCORE_NAMES": "scores",
+    "ScoresFile": "scores_file",
+    "choose_layer": "choose",
+    "read_scores": "scores_file",
+    "select": "choose",
+    "write_scores": "scores_file",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs numpy when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
