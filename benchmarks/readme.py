@@ -1,0 +1,100 @@
+"""Fill the marked parts of README.md from what was run and measured.
+
+python benchmarks/readme.py              # figures and architectures
+python benchmarks/readme.py --quickstart # and run the quickstart for its output
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from emo_prune.architectures import ARCHITECTURES
+
+BENCHMARKS = Path(__file__).resolve().parent
+README = BENCHMARKS.parent / "README.md"
+
+
+def main() -> None:
+    """Rewrite the marked parts."""
+    text = README.read_text(encoding="utf-8")
+    parts = {"figures": figures(), "architectures": architectures()}
+    if "--quickstart" in sys.argv[1:]:
+        parts["quickstart"] = quickstart()
+    for name, part in parts.items():
+        text = fill(text, name, part)
+    README.write_text(text, encoding="utf-8")
+
+
+def fill(text: str, name: str, part: str) -> str:
+    """Return a text with one marked part replaced."""
+    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    return marked.sub(lambda found: f"{found[1]}{part}\n{found[2]}", text)
+
+
+def figures() -> str:
+    """Return the tables of the export and start-up benchmarks."""
+    export, startup = _read("export.json"), _read("startup.json")
+    size = export["export"]["bytes_written"] / 1e9
+    source = export["source_bytes"] / 1e9
+    kept, layers = export["kept_experts"], export["layers"]
+    cores = export["machine"]["cores"]
+    meta = "the same facts through transformers, on the meta device"
+    return f"""\
+Writing {kept} of 128 experts of a {layers}-layer checkpoint of the EMO shape
+({source:.2f} GB in, {size:.2f} GB out), on {cores} cores:
+
+| | wall | peak memory |
+|---|---|---|
+{_row("`emo-prune export`", export["export"])}
+{_row("`cp -r` of the same output", export["cp"])}
+{_row("load all, slice, `save_pretrained`", export["load_all"])}
+
+Starting up, on a checkpoint of {startup["layers"]} layers and 128 experts:
+
+| | wall | peak memory |
+|---|---|---|
+{_row("`emo-prune --help`", startup["help"])}
+{_row("`emo-prune inspect`", startup["inspect"])}
+{_row(meta, startup["transformers"])}
+
+From [benchmarks/](benchmarks/), medians, with their JSON in `benchmarks/results/`."""
+
+
+def architectures() -> str:
+    """Return the supported model types."""
+    return ", ".join(f"`{model_type}`" for model_type in ARCHITECTURES) + "."
+
+
+def quickstart() -> str:
+    """Run the quickstart and return what it prints, as a block."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "emo_prune", "quickstart"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    return "```console\n" + "\n".join(lines) + "\n```"
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = (BENCHMARKS / "results" / name).read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def _row(name: str, facts: dict[str, Any]) -> str:
+    peak = facts["peak_rss_bytes"] / 1e6
+    return f"| {name} | {facts['wall_s']:.2f} s | {peak:,.0f} MB |"
+
+
+if __name__ == "__main__":
+    main()
