@@ -221,10 +221,8 @@ def check_same_tensors(bench: Workbench) -> bool:
     from emo_prune.checkpoint import open_checkpoint
 
     note("comparing the two outputs")
-    ours, theirs = (
-        open_checkpoint(str(bench.exported)),
-        open_checkpoint(str(bench.sliced)),
-    )
+    ours = open_checkpoint(str(bench.exported))
+    theirs = open_checkpoint(str(bench.sliced))
     if set(ours.tensors) != set(theirs.tensors):
         raise BenchmarkError("export and load all gave different tensors")
     for name, tensor in ours.tensors.items():
