@@ -7,6 +7,7 @@ give the same bytes on every machine.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,8 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from emo_prune.errors import ExportError, NotEnoughDisk
 
 _MAX_DEPTH = 64  # a config has four levels; each pruning of a pruned model adds one
 
@@ -106,9 +109,24 @@ def write_atomically(path: Path, data: str | bytes, *, durable: bool = True) -> 
     """Write a file that appears complete or not at all.
 
     `durable` waits until it is on the disk, which on a busy one can take seconds.
+
+    Raises:
+        NotEnoughDisk, ExportError: the disk is full, or the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    raw = data.encode() if isinstance(data, str) else data
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, data.encode() if isinstance(data, str) else data, durable)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise (NotEnoughDisk if full else ExportError)(
+            "the file cannot be written; nothing was left behind",
+            where=path,
+            got=error.strerror or str(error),
+            hint="free some space, check permissions, or choose another place with -o",
+        ) from None
+
+
+def _write(path: Path, raw: bytes, durable: bool) -> None:
     handle, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.name}.", suffix=".partial"
     )

@@ -30,6 +30,8 @@ class Size:
 class Inspection:
     """Facts of an MoE checkpoint. Bytes and parameters are those stored on disk.
 
+    `num_shared_experts` are among the experts (EMO); separate ones are modules of
+    their own (Qwen2-MoE, DeepSeek), which nothing here touches.
     Parameters of packed (quantised) weights are counted as stored elements.
     """
 
@@ -40,6 +42,7 @@ class Inspection:
     num_moe_layers: int
     num_experts: int
     num_shared_experts: int
+    num_separate_shared_experts: int
     num_experts_per_tok: int
     num_groups: int
     dtypes: Mapping[str, int]
@@ -77,6 +80,7 @@ def inspect_model(model: MoEModel) -> Inspection:
         num_moe_layers=len(model.layers),
         num_experts=model.num_experts,
         num_shared_experts=model.num_shared_experts,
+        num_separate_shared_experts=_separate_shared_experts(model),
         num_experts_per_tok=model.top_k,
         num_groups=model.num_groups,
         dtypes=dict(dtypes.most_common()),
@@ -109,6 +113,12 @@ def _size(model: MoEModel, share: float) -> Size:
 def _expert_parameters(layer: MoELayer) -> int:
     routers = {tensor.name for tensor in layer.router}
     return sum(t.num_parameters for t in layer.tensors if t.name not in routers)
+
+
+def _separate_shared_experts(model: MoEModel) -> int:
+    if not any(".shared_expert" in tensor.name for tensor in model.other):
+        return 0
+    return int(model.config.get("n_shared_experts") or 1)
 
 
 def _quantization(config: Mapping[str, Any]) -> str | None:

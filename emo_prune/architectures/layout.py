@@ -151,8 +151,11 @@ def _sort_tensors(
     predictors: list[Tensor] = []
     for tensor in tensors:
         found = _LAYER.match(tensor.name)
+        if tensor.name.startswith("mtp."):
+            predictors.append(tensor)
+            continue
         if found is None:
-            (predictors if tensor.name.startswith("mtp.") else other).append(tensor)
+            other.append(tensor)
             continue
         layer, rest = int(found["layer"]), found["rest"]
         if layer >= num_layers:
@@ -211,7 +214,7 @@ def _build_layer(
     # Where some are always active, EMO's router does not set shared ones apart.
     apart = architecture.shared_last and not active
     num_shared = shared_experts(config, layer, expected) if apart else 0
-    return MoELayer(
+    built = MoELayer(
         layer=layer,
         num_experts=expected,
         experts=tuple(
@@ -225,6 +228,22 @@ def _build_layer(
         shared=tuple(range(expected - num_shared, expected)),
         always_active=active,
     )
+    _check_one_stack(built)
+    return built
+
+
+def _check_one_stack(layer: MoELayer) -> None:
+    """Refuse two stacks of layers in one checkpoint: a selection speaks of one."""
+    number = f"layers.{layer.layer}."
+    stacks = sorted({tensor.name.partition(number)[0] for tensor in layer.tensors})
+    if len(stacks) > 1:
+        raise LayoutMismatch(
+            "two stacks of layers have experts",
+            where=f"layer {layer.layer}",
+            got=" and ".join(f"{stack}layers" for stack in stacks),
+            expected="one",
+            hint="save the language model without the other part",
+        )
 
 
 def _check_router(

@@ -12,7 +12,7 @@ _LITERAL = re.compile(
     r"^(?P<head>.*\blayers\.(?P<layer>\d{1,6})\..*\bexperts\.)(?P<expert>\d{1,6})(?P<tail>$|\..*)$"
 )
 # An expert id inside a regular expression cannot be renumbered safely.
-_ID_IN_PATTERN = re.compile(r"experts(\\\.|\.|\[\.\])(\(|\[)?\??:?\d")
+_ID_IN_PATTERN = re.compile(r"(?<!_)experts(\\\.|\.|\[\.\])[(\[]?(\?(:|P<\w+>))?\d")
 _PREFIXES = ("re:", "-:", "+:")
 
 

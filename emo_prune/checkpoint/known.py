@@ -13,6 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
+from emo_prune.errors import ExportError
 from emo_prune.provenance import canonical_json, write_atomically
 
 
@@ -23,7 +24,7 @@ def remember(fingerprint: str, model: str) -> None:
     if known.get(fingerprint) == place:
         return
     text = canonical_json({**known, fingerprint: place})
-    with contextlib.suppress(OSError):  # a read-only home is no reason to fail
+    with contextlib.suppress(ExportError):  # a read-only home is no reason to fail
         write_atomically(_file(), text, durable=False)
 
 

@@ -87,7 +87,7 @@ def export(
         if not dry_run:
             watcher = console.ConsoleWatcher()
             exporting.write_plan(plan, destination, force=force, watcher=watcher)
-        documents.append(_document(plan, destination, written=not dry_run))
+        documents.append(_document(plan, destination, dry_run=dry_run))
         if not json:
             _print(plan, destination, dry_run=dry_run)
     if json:
@@ -171,11 +171,12 @@ def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
     )
 
 
-def _document(plan: ExportPlan, destination: Path, *, written: bool) -> dict[str, Any]:
+def _document(plan: ExportPlan, destination: Path, *, dry_run: bool) -> dict[str, Any]:
+    """Return what was written; of a dry run, every tensor as well."""
     record = plan.record
-    return {
+    document = {
         "path": str(destination),
-        "written": written,
+        "written": not dry_run,
         "layout": record.layout,
         "num_tensors": plan.num_tensors,
         "num_bytes": record.num_bytes,
@@ -187,3 +188,15 @@ def _document(plan: ExportPlan, destination: Path, *, written: bool) -> dict[str
         "left_out": list(record.left_out),
         "selection_sha256": record.selection_sha256,
     }
+    if dry_run:
+        document["tensors"] = {
+            tensor.name: {
+                "dtype": tensor.dtype,
+                "shape": list(tensor.shape),
+                "num_bytes": tensor.num_bytes,
+                "shard": shard.name,
+            }
+            for shard in plan.shards
+            for tensor in shard.tensors
+        }
+    return document

@@ -40,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone; there is nobody to tell
         return 0
+    except OSError as error:  # a file or a disk that fails us is no bug of ours
+        console.note(f"error: {error}")
+        console.note("hint: check that the file is there, its permissions and the disk")
+        return EmoPruneError.exit_code
     except Exception:  # noqa: BLE001 - the one place; it ends in exit code 70
         traceback.print_exc()
         console.note(

@@ -97,14 +97,14 @@ def _check_names(target: Checkpoint, source: MoEModel, record: ExportRecord) -> 
     """Check that nothing is missing or extra, by what source and selection imply."""
     kept = record.selection.kept
     expected = set()
-    for name in source.checkpoint.tensors:
+    for name in {*source.checkpoint.tensors} - {*record.dropped_tensors}:
         found = _EXPERT.match(name)
         layer = int(found[2]) if found else -1
         if found and layer in kept:
             if int(found[3]) in kept[layer]:
                 new = kept[layer].index(int(found[3]))
                 expected.add(f"{found[1]}{new}{found[4]}")
-        elif name not in record.dropped_tensors:
+        else:
             expected.add(name)
     if record.layout == "qwen2_moe":
         expected = _qwen2_moe_names(expected, source, record)

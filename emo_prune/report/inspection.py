@@ -35,8 +35,7 @@ def _rows(inspection: Inspection) -> dict[str, str]:
         "revision": inspection.revision or "unknown",
         "layers": f"{inspection.num_layers} ({inspection.num_moe_layers} with experts, "
         f"{dense} dense)",
-        "experts": f"{inspection.num_experts} a layer, "
-        f"{inspection.num_shared_experts} of them shared",
+        "experts": f"{inspection.num_experts} a layer, {_shared(inspection)}",
         "router": f"top-{inspection.num_experts_per_tok}{groups}",
         "weights": ", ".join(inspection.dtypes),
         "quantisation": inspection.quantization or "none",
@@ -45,3 +44,9 @@ def _rows(inspection: Inspection) -> dict[str, str]:
         "in experts": f"{format_bytes(inspection.num_expert_bytes)} ({share:.1%})",
         "the rest": format_bytes(inspection.num_bytes - inspection.num_expert_bytes),
     }
+
+
+def _shared(inspection: Inspection) -> str:
+    if inspection.num_separate_shared_experts:
+        return f"and {inspection.num_separate_shared_experts} shared beside them"
+    return f"{inspection.num_shared_experts} of them shared"

@@ -248,3 +248,15 @@ def test_an_interrupted_run_leaves_nothing(
     assert process.returncode == code, rest
     assert "Traceback" not in rest
     assert not (workplace / "emo-prune-out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    run: Run, workplace: Path, emo: Path, example_files: tuple[Path, Path]
+) -> None:
+    (workplace / "file").write_text("not a folder")
+    select = ("select", "-m", emo, "--examples", example_files[0], "-k", "4")
+    assert_named(run(*select, "-o", "file/deeper"), "cannot be written")
+    made = run(*select, "-o", "s")
+    assert made.code == 0, made.err
+    export = ("export", "-s", "s/selection.json", "-m", emo, "-o", "file/deeper")
+    assert_named(run(*export), "cannot be written")
