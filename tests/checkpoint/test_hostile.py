@@ -308,7 +308,8 @@ def test_header_of_length_zero_is_named(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     """A folder whose weights are overwritten again and again, and their bytes."""
-    folder = write_checkpoint(tmp_path_factory.mktemp("model"))
+    blobs = moe_blobs(layers=(0,), num_experts=2)
+    folder = write_checkpoint(tmp_path_factory.mktemp("model"), blobs=blobs)
     return folder, (folder / "model.safetensors").read_bytes()
 
 
