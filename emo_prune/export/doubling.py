@@ -19,12 +19,12 @@ def double(raw: bytes, tensor: Tensor) -> bytes:
     if tensor.dtype == "BF16":
         # The upper half of a float32; doubling leaves the lower half zero.
         wide = (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             twice = wide + wide
         result: bytes = (twice.view("<u4") >> 16).astype("<u2").tobytes()
     elif tensor.dtype in _FLOATS:
         values = np.frombuffer(raw, np.dtype(_FLOATS[tensor.dtype]).newbyteorder("<"))
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             twice = values + values
         result = twice.tobytes()
     else:

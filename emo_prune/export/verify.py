@@ -75,6 +75,7 @@ def verify_export(
     for claim in _claims(target, source, record):
         _check_bytes(claim, target, source.checkpoint, progress)
         compared += claim.end - claim.start
+    _check_record(target, source, record)
     _check_config(target, source, record)
     num_files = _check_files(target, source.checkpoint, record)
     return VerificationReport(
@@ -209,6 +210,13 @@ def _is_double(got: bytes, want: bytes, dtype: str) -> bool:
     from emo_prune.export.check_doubling import is_double  # needs numpy, which is slow
 
     return is_double(got, want, dtype)
+
+
+def _check_record(target: Checkpoint, source: MoEModel, record: ExportRecord) -> None:
+    """Check the sizes that the record gives; its selection was checked by its hash."""
+    got = (record.num_bytes, record.source_bytes)
+    if got != (target.num_bytes, source.checkpoint.num_bytes):
+        raise _failed("the record gives other sizes", RECORD, f"{got} bytes")
 
 
 def _check_config(target: Checkpoint, source: MoEModel, record: ExportRecord) -> None:

@@ -1,0 +1,300 @@
+"""Whatever goes wrong, nothing is left behind and nothing earlier is lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emo_prune.errors import (
+    BadSelection,
+    EmoPruneError,
+    ExportError,
+    FingerprintMismatch,
+    HeaderError,
+    MissingShard,
+    NotACheckpoint,
+    NotEnoughDisk,
+    OutputExists,
+)
+from emo_prune.export import (
+    RECORD,
+    ExportPlan,
+    check_destination,
+    export,
+    plan_export,
+    verify_export,
+)
+from tests.tiny_checkpoints import EMO, opened, selection_of, write_checkpoint
+
+from .test_export import KEPT, snapshot
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = write_checkpoint(tmp_path / "source", EMO, shards=2)
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def plan(source: Path) -> ExportPlan:
+    model = opened(source)
+    return plan_export(model, selection_of(model, KEPT), max_shard_bytes=500)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def refused(
+    plan: ExportPlan, out: Path, kind: type[BaseException], **options: Any
+) -> Any:
+    """Export; return the error it must end in, with everything as before."""
+    before = snapshot(out.parent)
+    with pytest.raises(kind) as caught:
+        export(plan, out, **options)
+    if isinstance(caught.value, EmoPruneError):
+        assert caught.value.hint
+    assert snapshot(out.parent) == before
+    assert not out.with_name("out.partial").exists()
+    return caught.value
+
+
+# --- places -------------------------------------------------------------------------
+
+
+def test_what_exists_is_not_replaced(plan: ExportPlan, out: Path) -> None:
+    out.mkdir()
+    assert "--force" in refused(plan, out, OutputExists).hint
+    out.rmdir()
+    out.write_text("mine")
+    refused(plan, out, OutputExists)
+    refused(plan, out, OutputExists, force=True)
+
+
+def test_force_replaces_exports_alone(plan: ExportPlan, out: Path) -> None:
+    out.mkdir()
+    (out / "thesis.tex").write_text("mine")
+    refused(plan, out, OutputExists, force=True)
+
+
+def test_force_replaces_an_export(plan: ExportPlan, out: Path) -> None:
+    export(plan, out)
+    first = snapshot(out)
+    (out / "stray").write_text("x")
+    refused(plan, out, OutputExists)
+    export(plan, out, force=True)
+    assert snapshot(out) == first
+    assert not list(out.parent.glob("out.*"))
+
+
+@pytest.mark.parametrize("place", ["source", "source/out", "source/a/b", ".", ".."])
+def test_source_is_not_written_into(plan: ExportPlan, source: Path, place: str) -> None:
+    before = snapshot(source.parent)
+    for force in (False, True):
+        with pytest.raises(ExportError) as caught:
+            export(plan, source.parent / place, force=force)
+        assert caught.value.hint
+        with pytest.raises(ExportError):
+            check_destination(plan, source.parent / place, force=force)
+    assert snapshot(source.parent) == before
+
+
+def test_source_is_recognised_through_a_link(
+    plan: ExportPlan, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(source)
+    with pytest.raises(ExportError, match="inside the source"):
+        export(plan, tmp_path / "link" / "out")
+
+
+def test_link_to_an_export_is_replaced_behind_the_link(
+    plan: ExportPlan, tmp_path: Path
+) -> None:
+    export(plan, tmp_path / "disk" / "real")
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "real")
+    refused(plan, tmp_path / "out", OutputExists)
+    export(plan, tmp_path / "out", force=True)
+    assert (tmp_path / "out").is_symlink()
+    assert [p.name for p in (tmp_path / "disk").iterdir()] == ["real"]
+
+
+def test_current_folder_can_be_replaced(
+    plan: ExportPlan, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(plan, out)
+    monkeypatch.chdir(out)
+    with pytest.raises(OutputExists):
+        export(plan, Path())
+    export(plan, Path(), force=True)
+    assert (out / RECORD).is_file()
+
+
+def test_unfinished_export_is_in_the_way_until_forced(
+    plan: ExportPlan, out: Path
+) -> None:
+    partial = out.with_name("out.partial")
+    partial.mkdir()
+    (partial / "model.safetensors").write_text("half")
+    with pytest.raises(OutputExists, match="unfinished") as caught:
+        export(plan, out)
+    assert "--force" in caught.value.hint
+    assert (partial / "model.safetensors").read_text() == "half"
+    export(plan, out, force=True)
+    assert not partial.exists()
+
+
+def test_export_after_one_that_was_killed_while_replacing(
+    plan: ExportPlan, out: Path
+) -> None:
+    export(plan, out)
+    shutil.copytree(out, out.with_name("out.replaced"))
+    export(plan, out, force=True)
+    assert not list(out.parent.glob("out.*"))
+
+
+@pytest.mark.parametrize("place", ["/proc/out", "/proc/a/out", "/dev/null/out"])
+def test_place_that_cannot_be_written_is_named(plan: ExportPlan, place: str) -> None:
+    with pytest.raises(ExportError) as caught:
+        export(plan, Path(place))
+    assert "-o" in caught.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_read_only_folder_is_named(plan: ExportPlan, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o555)
+    with pytest.raises(ExportError, match="cannot be written"):
+        export(plan, tmp_path / "locked" / "out")
+
+
+# --- disks --------------------------------------------------------------------------
+
+
+def test_output_that_does_not_fit_is_not_begun(
+    plan: ExportPlan, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(out.parent)._replace(free=plan.num_bytes - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    told: list[int] = []
+    error = refused(plan, out, NotEnoughDisk, progress=told.append)
+    assert f"{plan.num_bytes:,}" in str(error)
+    assert not told
+
+
+def test_file_that_may_not_grow_leaves_nothing(plan: ExportPlan, out: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))
+    try:
+        refused(plan, out, NotEnoughDisk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(disk)]
+    if os.geteuid() or not shutil.which("mount"):
+        pytest.skip("only root may make a small disk")
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no small disk can be made here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_disk_that_becomes_full_leaves_nothing(
+    plan: ExportPlan, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(small_disk)._replace(free=10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert "became full" in str(refused(plan, small_disk / "out", NotEnoughDisk))
+
+
+# --- interruptions ------------------------------------------------------------------
+
+
+def interrupt_at(call: int, error: BaseException) -> Callable[[int], None]:
+    calls = iter(range(10**6))
+
+    def progress(_: int) -> None:
+        if next(calls) == call:
+            raise error
+
+    return progress
+
+
+@pytest.mark.parametrize("call", [0, 1, 7])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), SystemExit(1)])
+def test_interruption_leaves_nothing(
+    plan: ExportPlan, out: Path, call: int, error: BaseException
+) -> None:
+    refused(plan, out, type(error), progress=interrupt_at(call, error))
+
+
+def test_interruption_leaves_the_earlier_export(
+    plan: ExportPlan, source: Path, out: Path
+) -> None:
+    export(plan, out)
+    progress = interrupt_at(3, KeyboardInterrupt())
+    refused(plan, out, KeyboardInterrupt, force=True, progress=progress)
+    verify_export(out, opened(source))
+
+
+@pytest.mark.parametrize("rename", [0, 1])
+def test_interruption_while_replacing_leaves_the_earlier_export(
+    plan: ExportPlan, out: Path, monkeypatch: pytest.MonkeyPatch, rename: int
+) -> None:
+    export(plan, out)
+    real, renames = Path.rename, iter(range(9))
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if next(renames) == rename:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    refused(plan, out, KeyboardInterrupt, force=True)
+    assert not out.with_name("out.replaced").exists()
+
+
+# --- sources ------------------------------------------------------------------------
+
+
+def test_source_that_shrinks_is_named(
+    plan: ExportPlan, source: Path, out: Path
+) -> None:
+    shard = source / "model-00002-of-00002.safetensors"
+    raw = shard.read_bytes()
+    shard.write_bytes(raw[:-1])
+    refused(plan, out, HeaderError)
+    shard.unlink()
+    refused(plan, out, MissingShard)
+
+
+def test_source_whose_record_is_damaged_is_named(source: Path) -> None:
+    (source / RECORD).write_text("{")
+    model = opened(source)
+    with pytest.raises(NotACheckpoint, match="JSON") as caught:
+        plan_export(model, selection_of(model, KEPT))
+    assert caught.value.where == RECORD
+
+
+def test_selection_of_another_checkpoint_is_named(source: Path, tmp_path: Path) -> None:
+    other = opened(write_checkpoint(tmp_path / "other", {**EMO, "rope_theta": 1.0}))
+    with pytest.raises(FingerprintMismatch):
+        plan_export(opened(source), selection_of(other, KEPT))
+
+
+def test_selection_without_the_shared_expert_is_named(source: Path) -> None:
+    model = opened(source)
+    with pytest.raises(BadSelection):
+        plan_export(model, selection_of(model, (0, 1, 2, 3)))
