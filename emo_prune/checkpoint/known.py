@@ -8,13 +8,12 @@ is a convenience: losing it costs an option on the command line.
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 
 import platformdirs
 
 from emo_prune.errors import ExportError
-from emo_prune.provenance import canonical_json, write_atomically
+from emo_prune.provenance import canonical_json, strict_json, write_atomically
 
 
 def remember(fingerprint: str, model: str) -> None:
@@ -39,7 +38,8 @@ def _file() -> Path:
 
 def _read() -> dict[str, str]:
     try:
-        known = json.loads(_file().read_text())
+        known = strict_json(_file().read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    pairs = known.items() if isinstance(known, dict) else ()
+    return {key: place for key, place in pairs if isinstance(place, str)}

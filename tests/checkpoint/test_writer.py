@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,10 @@ from emo_prune.checkpoint import (
     FolderSource,
     OutputTensor,
     Shard,
-    open_checkpoint,
     plan_shards,
     write_shard,
 )
-from tests.tiny_checkpoints import deserialize, moe_blobs, write_checkpoint
+from tests.tiny_checkpoints import deserialize
 
 SOURCE = bytes(range(256)) * 4
 
@@ -114,18 +112,14 @@ def test_existing_file_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out.safetensors").read_text() == "mine"
 
 
-@pytest.mark.parametrize("refusal", [errno.EXDEV, errno.ENOSYS, errno.EINVAL, None])
-def test_copies_where_the_kernel_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int | None
-) -> None:
-    def copy_file_range(*_: object) -> int:
-        if refusal is None:
-            return 0  # as some virtual file systems answer
-        raise OSError(refusal, "refused")
-
-    monkeypatch.setattr(os, "copy_file_range", copy_file_range)
-    source = open_checkpoint(str(write_checkpoint(tmp_path / "model")))
-    tensor = source.tensors["model.embed_tokens.weight"]
-    with (tmp_path / "copy").open("wb") as output:
-        source.source.copy(tensor.shard, tensor.start, tensor.end, output.fileno())
-    assert (tmp_path / "copy").read_bytes() == moe_blobs()[tensor.name][2]
+def test_large_ranges_are_copied_whole(tmp_path: Path) -> None:
+    data = os.urandom(3 * 2**20 + 5)
+    (tmp_path / "source").write_bytes(data)
+    whole = [ByteRange("source", 0, len(data))] * 13  # beyond any buffer
+    parts = [ByteRange("source", 1, len(data)), ByteRange("source", 0, len(data) - 1)]
+    tensors = tensors_of({"whole": whole, "parts": parts})
+    shard = Shard(name="out.safetensors", tensors=tensors)
+    write_shard(shard, FolderSource(tmp_path), tmp_path)
+    raw = (tmp_path / shard.name).read_bytes()
+    assert len(raw) == shard.num_bytes
+    assert raw.endswith(13 * data + data[1:] + data[:-1])
