@@ -13,7 +13,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +101,8 @@ def sha256_text(text: str) -> str:
 
 def versions(*packages: str) -> dict[str, str]:
     """Return the installed version of each package, without importing any."""
+    from importlib import metadata  # slow, and not every command needs it
+
     return {name.replace("-", "_"): metadata.version(name) for name in packages}
 
 

@@ -9,7 +9,12 @@ from emo_prune.api.opening import open_local, open_model
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import fingerprint
 from emo_prune.checkpoint import local_folder, locate, remember
-from emo_prune.errors import CheckpointError, FingerprintMismatch, VerificationFailed
+from emo_prune.errors import (
+    ArchitectureError,
+    CheckpointError,
+    FingerprintMismatch,
+    VerificationFailed,
+)
 from emo_prune.export import (
     ExportPlan,
     VerificationReport,
@@ -126,5 +131,5 @@ def find_source(selection: Selection) -> str:
 def _is(path: str, wanted: str) -> bool:
     try:
         return fingerprint(open_model(path)) == wanted
-    except CheckpointError:
+    except (CheckpointError, ArchitectureError):
         return False

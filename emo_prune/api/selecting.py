@@ -116,7 +116,7 @@ def select_from_scores(
     check_score(score)
     scores = read_scores(path)
     budget = resolve_budget(keep, scores.limits, lower_top_k=lower_top_k)
-    seed = int(scores.calibration["seed"])
+    seed = int(scores.calibration.get("seed", 0))
     return Selection(
         model=scores.model,
         calibration=scores.calibration,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
+from emo_prune.checkpoint.source import write_at
 from emo_prune.errors import HubError, MissingShard
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
@@ -81,11 +81,9 @@ class HubSource:
             raise self._odd(file, f"{len(body):,} bytes", f"{end - start:,}")
         return body
 
-    def copy(self, file: str, start: int, end: int, output: int) -> None:
-        """Append bytes [start, end) of a file to an open file descriptor."""
-        view = memoryview(self.read(file, start, end))
-        while view:
-            view = view[os.write(output, view) :]
+    def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
+        """Write bytes [start, end) of a file to a descriptor, at a position of it."""
+        write_at(output, self.read(file, start, end), at)
 
     def files(self) -> tuple[str, ...]:
         """Return the relative names of all files, sorted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -12,9 +11,7 @@ from typing import Protocol
 
 from emo_prune.errors import CheckpointError, HeaderError, MissingShard
 
-_CHUNK = 8 * 1024 * 1024
-# copy_file_range refuses some file systems and pairs of them; reading works on all.
-_NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
+_BUFFER = 1024 * 1024  # larger ones fall out of the processor's cache
 
 
 class ByteSource(Protocol):
@@ -26,8 +23,11 @@ class ByteSource(Protocol):
     def read(self, file: str, start: int, end: int) -> bytes:
         """Return bytes [start, end) of a file."""
 
-    def copy(self, file: str, start: int, end: int, output: int) -> None:
-        """Append bytes [start, end) of a file to an open file descriptor."""
+    def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
+        """Write bytes [start, end) of a file to a descriptor, at a position of it.
+
+        Several threads may copy at once, to other positions.
+        """
 
     def files(self) -> tuple[str, ...]:
         """Return the relative names of all files, sorted."""
@@ -56,16 +56,21 @@ class FolderSource:
                 start += len(piece)
             return b"".join(pieces)
 
-    def copy(self, file: str, start: int, end: int, output: int) -> None:
-        """Append bytes [start, end) of a file, inside the kernel where it can."""
+    def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
+        """Write bytes [start, end) of a file to a descriptor, at a position of it.
+
+        Through a buffer: source and output lie at different offsets within a page,
+        where copying inside the kernel goes page by page and is slower.
+        """
+        buffer = memoryview(bytearray(min(_BUFFER, end - start)))
         with self._open(file) as descriptor:
-            os.lseek(descriptor, start, os.SEEK_SET)
-            remaining = end - start
-            while remaining:
-                copied = _copy_some(descriptor, output, remaining)
-                if not copied:
-                    raise _ends_early(file, end - remaining)
-                remaining -= copied
+            while start < end:
+                size = os.preadv(descriptor, [buffer[: end - start]], start)
+                if not size:
+                    raise _ends_early(file, start)
+                write_at(output, buffer[:size], at)
+                start += size
+                at += size
 
     def files(self) -> tuple[str, ...]:
         """Return the relative names of all files, sorted; hidden ones are left out."""
@@ -112,23 +117,13 @@ class FolderSource:
         )
 
 
-def _copy_some(source: int, output: int, limit: int) -> int:
-    """Copy at most `limit` bytes between descriptors; return how many."""
-    if hasattr(os, "copy_file_range"):
-        try:
-            copied = os.copy_file_range(source, output, min(limit, 1 << 30))
-        except OSError as error:
-            if error.errno not in _NO_KERNEL_COPY:
-                raise
-        else:
-            if copied:
-                return copied
-            # Some virtual file systems say 0 where a read still finds bytes.
-    piece = os.read(source, min(limit, _CHUNK))
-    written = 0
-    while written < len(piece):
-        written += os.write(output, piece[written:])
-    return written
+def write_at(output: int, data: bytes | memoryview, at: int) -> None:
+    """Write all of some bytes to a descriptor, at a position of it."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(output, view, at)
+        view = view[written:]
+        at += written
 
 
 def _ends_early(file: str, position: int) -> HeaderError:

@@ -119,16 +119,16 @@ class Results:
         Raises:
             EvaluationError: not JSON, or not by the schema.
         """
-        from jsonschema import Draft202012Validator, ValidationError
+        import fastjsonschema
 
         try:
             value = json.loads(text)
-            Draft202012Validator(results_schema()).validate(value)
-        except (json.JSONDecodeError, ValidationError) as error:
+            fastjsonschema.compile(results_schema())(value)
+        except (json.JSONDecodeError, fastjsonschema.JsonSchemaValueException) as error:
             raise EvaluationError(
                 "these are no results of an evaluation",
                 where=where,
-                got=error.msg if isinstance(error, ValueError) else error.message,
+                got=str(error),
                 expected=f"JSON with schema {SCHEMA}",
                 hint="write them anew with `emo-prune eval`",
             ) from error

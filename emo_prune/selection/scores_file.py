@@ -98,13 +98,14 @@ def read_scores(path: Path) -> ScoresFile:
 
 def _check_facts(header: Mapping[str, Any]) -> None:
     """Raise `ValueError` where the facts are not ones a selection can carry."""
-    import jsonschema
+    import fastjsonschema
 
     for name in _FACTS:
-        schema = selection_schema()["properties"][name]
-        validator = jsonschema.Draft202012Validator(schema)
-        for problem in validator.iter_errors(header[name]):
-            raise ValueError(f"{name}: {problem.message}")
+        validate = fastjsonschema.compile(selection_schema()["properties"][name])
+        try:
+            validate(header[name])
+        except fastjsonschema.JsonSchemaValueException as problem:
+            raise ValueError(f"{name}: {problem.message}") from None
 
 
 def _layers(

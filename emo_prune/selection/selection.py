@@ -111,17 +111,18 @@ def selection_from_json(value: Any, file: str) -> Selection:
     Raises:
         BadSelection: it breaks the schema.
     """
-    import jsonschema
+    import fastjsonschema
 
-    validator = jsonschema.Draft202012Validator(selection_schema())
-    problem = jsonschema.exceptions.best_match(validator.iter_errors(value))
-    if problem is not None:
+    validate = fastjsonschema.compile(selection_schema())
+    try:
+        validate(value)
+    except fastjsonschema.JsonSchemaValueException as problem:
         raise BadSelection(
             "the selection breaks its schema",
-            where=f"{file}, {problem.json_path}",
+            where=file,
             got=problem.message,
             hint="run select again, or mend the file",
-        )
+        ) from None
     # JSON Schema takes 3.0 for an integer; nothing else here would.
     layers = tuple(
         LayerSelection(
