@@ -9,7 +9,7 @@ from pathlib import Path
 from emo_prune.api.exporting import find_source
 from emo_prune.api.selecting import chat_template
 from emo_prune.api.watcher import Advance, Watcher
-from emo_prune.checkpoint import local_folder
+from emo_prune.checkpoint import local_folder, name_of_folder
 from emo_prune.errors import EvaluationError
 from emo_prune.evaluation import (
     Comparison,
@@ -139,7 +139,8 @@ def _name(model: str) -> str:
     """Return what results call a checkpoint; an export by its source and size."""
     record = record_of(model)
     if record is None:
-        return Path(model).resolve().name if Path(model).is_dir() else model
+        folder = Path(model)
+        return name_of_folder(folder.resolve())[0] if folder.is_dir() else model
     source, budget = record.selection.model, record.selection.budget
     kept = f"{budget['num_experts']} of {source['num_experts']} experts"
     return f"{source['name']}, {kept}"

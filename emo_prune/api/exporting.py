@@ -108,7 +108,7 @@ def find_source(selection: Selection) -> str:
     """Return where the checkpoint a selection was made for can be found.
 
     Looked up by fingerprint among the checkpoints this machine has seen; else the
-    Hub id that the selection names.
+    Hub id and revision that the selection names, which are downloaded.
 
     Raises:
         CheckpointError: it is nowhere to be found.
@@ -118,7 +118,7 @@ def find_source(selection: Selection) -> str:
     if known is not None and Path(known).is_dir() and _is(known, wanted):
         return known
     if "/" in name:
-        return name
+        return str(local_folder(name, selection.model["revision"]))
     raise CheckpointError(
         "the checkpoint that the selection was made for is not found",
         where=name,

@@ -6,7 +6,12 @@ returns a `Checkpoint`. `plan_shards` and `write_shard` write byte ranges of it 
 files. No tensor is ever decoded, so every dtype works; torch is never imported.
 """
 
-from emo_prune.checkpoint.checkpoint import Checkpoint, open_checkpoint, parse_json
+from emo_prune.checkpoint.checkpoint import (
+    Checkpoint,
+    name_of_folder,
+    open_checkpoint,
+    parse_json,
+)
 from emo_prune.checkpoint.header import DTYPE_BITS, Tensor, parse_header
 from emo_prune.checkpoint.hub import local_folder
 from emo_prune.checkpoint.known import locate, remember
@@ -30,6 +35,7 @@ __all__ = [
     "Tensor",
     "local_folder",
     "locate",
+    "name_of_folder",
     "open_checkpoint",
     "parse_header",
     "parse_json",

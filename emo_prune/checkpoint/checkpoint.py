@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emo_prune.checkpoint.header import Tensor, header_length, parse_header
-from emo_prune.checkpoint.hub import HubSource, looks_like_hub_id
+from emo_prune.checkpoint.hub import HubSource, cached_folder, looks_like_hub_id
 from emo_prune.checkpoint.source import ByteSource, FolderSource
 from emo_prune.errors import IndexMismatch, MissingShard, NotACheckpoint
 from emo_prune.provenance import strict_json
@@ -79,7 +79,7 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
 def _find(model: str, revision: str | None) -> tuple[ByteSource, str, str | None]:
     root = Path(model)
     if root.is_dir():
-        name, cached_revision = _name_of(root.resolve())
+        name, cached_revision = name_of_folder(root.resolve())
         return FolderSource(root), name, cached_revision
     if root.exists() or not looks_like_hub_id(model):
         raise NotACheckpoint(
@@ -89,6 +89,9 @@ def _find(model: str, revision: str | None) -> tuple[ByteSource, str, str | None
             expected="a folder with config.json and model*.safetensors, or a Hub id",
             hint="check --model; a Hub id looks like allenai/Emo_1b14b_1T",
         )
+    cached = cached_folder(model, revision)
+    if cached is not None:
+        return FolderSource(cached), *name_of_folder(cached)
     try:
         hub = HubSource(model, revision)
     except MissingShard:
@@ -96,7 +99,7 @@ def _find(model: str, revision: str | None) -> tuple[ByteSource, str, str | None
     return hub, model, hub.revision
 
 
-def _name_of(root: Path) -> tuple[str, str | None]:
+def name_of_folder(root: Path) -> tuple[str, str | None]:
     """Return a folder's name and revision; a Hub cache snapshot is named by its id."""
     repository = root.parent.parent.name
     if root.parent.name == "snapshots" and repository.startswith("models--"):

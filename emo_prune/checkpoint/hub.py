@@ -12,6 +12,7 @@ from emo_prune.errors import HubError, MissingShard
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _WHOLE = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py",
           "LICENSE*")  # fmt: skip
+_SECOND_COPIES = ("consolidated*", "original/*")  # the same weights, in other layouts
 
 
 def looks_like_hub_id(model: str) -> bool:
@@ -31,8 +32,30 @@ def local_folder(model: str, revision: str | None = None) -> Path:
 
     with _Named(model):
         return Path(
-            snapshot_download(model, revision=revision, allow_patterns=list(_WHOLE))
+            snapshot_download(
+                model,
+                revision=revision,
+                allow_patterns=list(_WHOLE),
+                ignore_patterns=list(_SECOND_COPIES),
+            )
         )
+
+
+def cached_folder(model: str, revision: str | None = None) -> Path | None:
+    """Return a Hub id's folder in the local cache, if the Hub may not be asked.
+
+    That is so where HF_HUB_OFFLINE is set; otherwise, or without a cached copy, None.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if not constants.HF_HUB_OFFLINE:
+        return None
+    with _Named(model):
+        try:
+            return Path(snapshot_download(model, revision=revision))
+        except LocalEntryNotFoundError:
+            return None
 
 
 class HubSource:

@@ -238,3 +238,19 @@ def test_offline_mode_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         open_checkpoint("org/name")
     assert "local folder" in caught.value.hint
     close_session()
+
+
+def test_offline_a_hub_id_is_read_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "hub" / "models--org--cached"
+    snapshot = write_checkpoint(repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    opened = open_checkpoint("org/cached")
+    assert (opened.name, opened.revision) == ("org/cached", COMMIT)
+    assert opened.tensors == open_checkpoint(str(snapshot)).tensors
+    with pytest.raises(HubError):
+        open_checkpoint("org/never-seen")
