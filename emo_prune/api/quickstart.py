@@ -28,7 +28,7 @@ def make_quickstart(folder: Path) -> tuple[Path, Path, Path]:
             where=folder,
             hint="remove it, or choose another with -o",
         )
-    model = folder / "model"
+    model = folder / "tiny-emo"
     model.mkdir(parents=True)
     _make_checkpoint(model)
     sums = [(a, b) for a in range(7) for b in range(6)]

@@ -89,7 +89,7 @@ Device = Annotated[
     str | None,
     typer.Option(
         envvar="EMO_PRUNE_DEVICE",
-        help="cpu, cuda, cuda:1, mps or auto. (default: a GPU if there is one)",
+        help="cpu, cuda, cuda:1 or auto. (default: a GPU if there is one)",
         rich_help_panel=RUNTIME,
     ),
 ]

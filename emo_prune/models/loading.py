@@ -21,7 +21,7 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
 
     Args:
         folder: a local checkpoint folder.
-        device: "cpu", "cuda", "cuda:1", "mps"; "auto" spreads layers over devices;
+        device: "cpu", "cuda", "cuda:1"; "auto" spreads layers over devices;
             None takes a GPU if there is one.
         dtype: one of `DTYPES`; "auto" is what the checkpoint says.
 
