@@ -6,9 +6,9 @@ and transformers themselves are imported only when something here needs them.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from emo_prune.lazy import lazy_names
 from emo_prune.models.announcing import announce_models
 
 if TYPE_CHECKING:
@@ -61,11 +61,7 @@ _HOMES = {
 announce_models()
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -12,18 +12,17 @@ from emo_prune.api.opening import open_local, open_model
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import local_folder
-from emo_prune.errors import SelectionError
 from emo_prune.provenance import versions
 from emo_prune.routing import LayerRouting
 from emo_prune.selection import (
     NEED_OUTPUTS,
-    SCORE_NAMES,
     Budget,
     Keep,
     LayerSelection,
     Limits,
     ScoresFile,
     Selection,
+    check_score,
     choose_layer,
     parse_keep,
     read_scores,
@@ -125,18 +124,6 @@ def select_from_scores(
         layers=select(scores.layers, scores.limits, budget, score=score, seed=seed),
         versions=scores.versions,
     )
-
-
-def check_score(score: str) -> None:
-    """Raise `SelectionError` for a score that does not exist."""
-    if score not in SCORE_NAMES:
-        raise SelectionError(
-            "there is no such score",
-            where="--score",
-            got=repr(score),
-            expected=", ".join(SCORE_NAMES),
-            hint="try --score frequency",
-        )
 
 
 def _calibrate(

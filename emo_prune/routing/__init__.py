@@ -7,9 +7,9 @@ out is `LayerRouting`: integer counts and float64 sums, free of torch.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from emo_prune.lazy import lazy_names
 from emo_prune.routing.counts import LayerRouting
 
 if TYPE_CHECKING:
@@ -40,8 +40,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import what needs torch when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -8,9 +8,9 @@ numpy is imported when it is first asked for, so that `export` starts at once.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from emo_prune.lazy import lazy_names
 from emo_prune.selection.budget import Budget, Keep, Limits, parse_keep, resolve_budget
 from emo_prune.selection.selection import (
     LayerSelection,
@@ -23,7 +23,7 @@ from emo_prune.selection.selection import (
 
 if TYPE_CHECKING:
     from emo_prune.selection.choose import choose_layer, select
-    from emo_prune.selection.scores import NEED_OUTPUTS, SCORE_NAMES
+    from emo_prune.selection.scores import NEED_OUTPUTS, SCORE_NAMES, check_score
     from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Limits",
     "ScoresFile",
     "Selection",
+    "check_score",
     "check_selection",
     "choose_layer",
     "parse_keep",
@@ -51,6 +52,7 @@ _HOMES = {
     "NEED_OUTPUTS": "scores",
     "SCORE_NAMES": "scores",
     "ScoresFile": "scores_file",
+    "check_score": "scores",
     "choose_layer": "choose",
     "read_scores": "scores_file",
     "select": "choose",
@@ -58,8 +60,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import what needs numpy when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -60,7 +60,13 @@ def score_layer(routing: LayerRouting, score: str, seed: int) -> Sums:
     if score == "random":
         order = np.random.default_rng([seed, routing.layer])
         return order.permutation(routing.num_experts).astype(np.float64)
-    if score not in SCORES:
+    check_score(score)
+    return SCORES[score](routing)
+
+
+def check_score(score: str) -> None:
+    """Raise `SelectionError` for a score that does not exist."""
+    if score not in SCORE_NAMES:
         raise SelectionError(
             "there is no such score",
             where="--score",
@@ -68,7 +74,6 @@ def score_layer(routing: LayerRouting, score: str, seed: int) -> Sums:
             expected=", ".join(SCORE_NAMES),
             hint="try --score frequency",
         )
-    return SCORES[score](routing)
 
 
 def _observed(sums: Sums | None, score: str) -> Sums:

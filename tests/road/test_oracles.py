@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from emo_prune.selection import (
     resolve_budget,
     select,
 )
-from tests.tiny_models import MODEL_TYPES, NUM_EXPERTS, save_tiny
+from tests.tiny_models import MODEL_TYPES, NUM_EXPERTS
 
 TOKENS = torch.randint(0, 256, (3, 17), generator=torch.Generator().manual_seed(0))
 EXAMPLES = TokenizedExamples(
@@ -122,11 +122,9 @@ def masked(
         yield
 
 
-@pytest.fixture(scope="module", params=MODEL_TYPES)
-def source(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("source") / request.param, request.param)
+@pytest.fixture(params=MODEL_TYPES)
+def source(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Path:
+    return saved(request.param)
 
 
 def test_pruned_logits_equal_the_full_models_with_dropped_experts_masked(
