@@ -55,6 +55,9 @@ def evaluate_task(
     baseline = request.baseline
     if baseline == "source":
         baseline = _source_of(request.model, record)
+    for model in (request.model, baseline):
+        if model is not None:
+            local_folder(model)  # here, or an error, before anything is computed
     scored = _scored(request, watcher)
     if record is not None:
         documents = record.selection.calibration["documents"]

@@ -8,7 +8,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emo_prune.checkpoint.header import Tensor, header_length, parse_header
-from emo_prune.checkpoint.hub import HubSource, cached_folder, looks_like_hub_id
+from emo_prune.checkpoint.hub import (
+    HubSource,
+    cached_folder,
+    looks_like_hub_id,
+    no_folder,
+)
 from emo_prune.checkpoint.source import ByteSource, FolderSource
 from emo_prune.errors import IndexMismatch, MissingShard, NotACheckpoint
 from emo_prune.provenance import strict_json
@@ -82,13 +87,7 @@ def _find(model: str, revision: str | None) -> tuple[ByteSource, str, str | None
         name, cached_revision = name_of_folder(root.resolve())
         return FolderSource(root), name, cached_revision
     if root.exists() or not looks_like_hub_id(model):
-        raise NotACheckpoint(
-            "there is no checkpoint folder",
-            where=model,
-            got="a file" if root.exists() else "nothing",
-            expected="a folder with config.json and model*.safetensors, or a Hub id",
-            hint="check --model; a Hub id looks like allenai/Emo_1b14b_1T",
-        )
+        raise no_folder(model)
     cached = cached_folder(model, revision)
     if cached is not None:
         return FolderSource(cached), *name_of_folder(cached)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_prune.checkpoint.source import write_at
-from emo_prune.errors import HubError, MissingShard
+from emo_prune.errors import HubError, MissingShard, NotACheckpoint
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
 _WHOLE = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py",
@@ -24,10 +24,14 @@ def local_folder(model: str, revision: str | None = None) -> Path:
     """Return a local folder with the whole checkpoint, downloading a Hub id first.
 
     Raises:
+        NotACheckpoint: it is neither a folder nor a Hub id.
         HubError: the Hub cannot be reached, or refuses.
     """
-    if Path(model).is_dir() or not looks_like_hub_id(model):
-        return Path(model)
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or not looks_like_hub_id(model):
+        raise no_folder(model)
     from huggingface_hub import snapshot_download
 
     with _Named(model):
@@ -39,6 +43,17 @@ def local_folder(model: str, revision: str | None = None) -> Path:
                 ignore_patterns=list(_SECOND_COPIES),
             )
         )
+
+
+def no_folder(model: str) -> NotACheckpoint:
+    """Return the error for a model that is neither a folder nor a Hub id."""
+    return NotACheckpoint(
+        "there is no checkpoint folder",
+        where=model,
+        got="a file" if Path(model).exists() else "nothing",
+        expected="a folder with config.json and model*.safetensors, or a Hub id",
+        hint="check --model; a Hub id looks like allenai/Emo_1b14b_1T",
+    )
 
 
 def cached_folder(model: str, revision: str | None = None) -> Path | None:
