@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from emo_prune.api.exporting import find_source
 from emo_prune.api.selecting import chat_template
+from emo_prune.api.subject import Subject, subject
 from emo_prune.api.watcher import Advance, Watcher
-from emo_prune.checkpoint import local_folder, name_of_folder
 from emo_prune.errors import EvaluationError
 from emo_prune.evaluation import (
     Comparison,
@@ -18,7 +17,6 @@ from emo_prune.evaluation import (
     evaluate,
     refuse_overlap,
 )
-from emo_prune.export import RECORD, ExportRecord, read_record
 from emo_prune.tasks import EvaluationSet, Task, TaskOptions, evaluation_set
 
 
@@ -41,80 +39,105 @@ class EvaluateRequest:
     batch_size: int = 8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A request whose every part has been found and checked."""
+
+    request: EvaluateRequest
+    model: Subject
+    baseline: Subject | None
+    scored: EvaluationSet
+
+
 def evaluate_task(
     request: EvaluateRequest, watcher: Watcher | None = None
 ) -> tuple[Results, Comparison | None]:
     """Score a checkpoint through lm-eval and compare it with its baseline.
 
     Raises:
-        CalibrationOverlap: a document to be scored has chosen the experts.
+        CalibrationOverlap: a document to be scored has chosen experts.
         EmoPruneError: model, baseline or task cannot be used.
     """
+    (outcome,) = evaluate_tasks([request], watcher)
+    return outcome
+
+
+def evaluate_tasks(
+    requests: Sequence[EvaluateRequest], watcher: Watcher | None = None
+) -> Iterator[tuple[Results, Comparison | None]]:
+    """Score several checkpoints; all are found and checked before the first is run.
+
+    A baseline that several share on the same task is scored once.
+
+    Raises:
+        CalibrationOverlap, EmoPruneError: as `evaluate_task`.
+    """
     watcher = watcher or Watcher()
-    record = record_of(request.model)
-    baseline = request.baseline
-    if baseline == "source":
-        baseline = _source_of(request.model, record)
-    for model in (request.model, baseline):
-        if model is not None:
-            local_folder(model)  # here, or an error, before anything is computed
-    scored = _scored(request, watcher)
-    if record is not None:
-        documents = record.selection.calibration["documents"]
-        overlap = refuse_overlap(scored, documents, allow=request.allow_overlap)
-        if overlap:
-            watcher.say(f"{overlap} documents to be scored have chosen the experts")
-    results = _score(request, request.model, scored, watcher)
-    if baseline is None:
-        return results, None
-    against = _score(request, baseline, scored, watcher)
-    return results, compare(results, against)
+    jobs = [_prepare(request, watcher) for request in requests]
+    known: dict[object, Results] = {}
+    for job in jobs:
+        results = _score(job, job.model, watcher)
+        if job.baseline is None:
+            yield results, None
+            continue
+        key = (job.baseline.folder, job.request.task, job.request.options)
+        if key not in known:
+            known[key] = _score(job, job.baseline, watcher)
+        yield results, compare(results, known[key])
 
 
-def record_of(model: str) -> ExportRecord | None:
-    """Return the record of an export; None for any other checkpoint."""
-    folder = Path(model)
-    return read_record(folder) if (folder / RECORD).is_file() else None
+def _prepare(request: EvaluateRequest, watcher: Watcher) -> _Job:
+    model = subject(request.model)
+    baseline = None
+    if request.baseline == "source":
+        baseline = subject(_source_of(model))
+    elif request.baseline is not None:
+        baseline = subject(request.baseline)
+    scored = _prompts(request, model, watcher)
+    documents = model.documents | (baseline.documents if baseline else frozenset())
+    overlap = refuse_overlap(scored, documents, allow=request.allow_overlap)
+    if overlap:
+        watcher.say(f"{overlap} documents to be scored have chosen experts")
+    return _Job(request=request, model=model, baseline=baseline, scored=scored)
 
 
-def _source_of(model: str, record: ExportRecord | None) -> str:
-    if record is None:
+def _source_of(model: Subject) -> str:
+    if model.record is None:
         raise EvaluationError(
             "there is nothing to compare with",
-            where=model,
+            where=model.name,
             got="a checkpoint that is not an export, and no --baseline",
             expected="an export, which records its source, or a --baseline",
             hint="add --baseline MODEL",
         )
-    return find_source(record.selection)
+    return find_source(model.record.selection)
 
 
-def _scored(request: EvaluateRequest, watcher: Watcher) -> EvaluationSet:
+def _prompts(
+    request: EvaluateRequest, model: Subject, watcher: Watcher
+) -> EvaluationSet:
     from emo_prune.models.loading import load_tokenizer
 
     watcher.say(f"building the prompts of {request.task.name}")
     render = None
     if request.task.kind == "examples":
-        render = chat_template(load_tokenizer(local_folder(request.model)))
+        render = chat_template(load_tokenizer(model.folder))
     return evaluation_set(
         request.task, request.options, request.limit, render_messages=render
     )
 
 
-def _score(
-    request: EvaluateRequest, model: str, scored: EvaluationSet, watcher: Watcher
-) -> Results:
-    name = _name(model)
-    watcher.say(f"loading {name}")
-    total = sum(len(part.document_sha256) for part in scored.tasks)
-    with watcher.track(f"scoring {name}", total, "documents") as advance:
+def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:
+    watcher.say(f"loading {model.name}")
+    total = sum(len(part.document_sha256) for part in job.scored.tasks)
+    with watcher.track(f"scoring {model.name}", total, "documents") as advance:
         results = evaluate(
-            model,
-            scored,
-            name=name,
-            batch_size=request.batch_size,
-            device=request.device,
-            dtype=request.dtype,
+            str(model.folder),
+            job.scored,
+            name=model.name,
+            batch_size=job.request.batch_size,
+            device=job.request.device,
+            dtype=job.request.dtype,
             progress=_in_documents(advance, total),
         )
     if results.num_truncated:
@@ -136,14 +159,3 @@ def _in_documents(advance: Advance, total: int) -> Callable[[int, int], None]:
         told = documents
 
     return progress
-
-
-def _name(model: str) -> str:
-    """Return what results call a checkpoint; an export by its source and size."""
-    record = record_of(model)
-    if record is None:
-        folder = Path(model)
-        return name_of_folder(folder.resolve())[0] if folder.is_dir() else model
-    source, budget = record.selection.model, record.selection.budget
-    kept = f"{budget['num_experts']} of {source['num_experts']} experts"
-    return f"{source['name']}, {kept}"

@@ -104,9 +104,16 @@ def select_experts(
 
 
 def select_from_scores(
-    path: Path, keep: Keep, *, score: str = "frequency", lower_top_k: bool = False
+    path: Path,
+    keep: Keep,
+    *,
+    score: str = "frequency",
+    lower_top_k: bool = False,
+    seed: int | None = None,
 ) -> Selection:
     """Choose again from a scores file, by another budget or score; runs no model.
+
+    `seed` matters for `random` alone; None is the calibration's.
 
     Raises:
         BadSelection: it is not a scores file.
@@ -115,7 +122,8 @@ def select_from_scores(
     check_score(score)
     scores = read_scores(path)
     budget = resolve_budget(keep, scores.limits, lower_top_k=lower_top_k)
-    seed = int(scores.calibration.get("seed", 0))
+    if seed is None:
+        seed = int(scores.calibration.get("seed", 0))
     return Selection(
         model=scores.model,
         calibration=scores.calibration,

@@ -9,12 +9,14 @@ from emo_prune.architectures.config import prune_config
 from emo_prune.architectures.fingerprint import fingerprint
 from emo_prune.architectures.inspection import Inspection, Size, inspect_model
 from emo_prune.architectures.layout import MoELayer, MoEModel, describe
+from emo_prune.architectures.limits import Limits
 from emo_prune.architectures.table import ARCHITECTURES, Architecture, architecture_of
 
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
     "Inspection",
+    "Limits",
     "MoELayer",
     "MoEModel",
     "Size",

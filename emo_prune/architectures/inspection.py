@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from emo_prune.architectures.layout import MoELayer, MoEModel
+from emo_prune.architectures.limits import Limits
 
 SHARES = (0.5, 0.25, 0.125)
 
@@ -17,7 +18,7 @@ SHARES = (0.5, 0.25, 0.125)
 class Size:
     """What keeping a share of the experts would weigh on disk.
 
-    `routable` is False where fewer experts stay than the router picks for a token.
+    `routable` is False where fewer experts stay than the router needs for a token.
     """
 
     share: float
@@ -106,7 +107,7 @@ def _size(model: MoEModel, share: float) -> Size:
         share=share,
         num_experts=kept,
         num_bytes=round(model.checkpoint.num_bytes - dropped),
-        routable=kept >= model.top_k,
+        routable=kept >= Limits.of(model).least(),
     )
 
 

@@ -54,8 +54,8 @@ def _configure(
 
     The main road: emo-prune select --task math, emo-prune export, emo-prune eval.
 
-    Every option can also come from an EMO_PRUNE_* variable or from emo-prune.toml in
-    the working folder.
+    Options that name an EMO_PRUNE_* variable can also come from it, or from
+    emo-prune.toml in the working folder.
     """
     del version
     found = settings.read_settings(Path.cwd())
@@ -63,9 +63,9 @@ def _configure(
         commands: dict[str, Any] = getattr(context.command, "commands", {})
         options = {
             name: {
-                option.lstrip("-").replace("-", "_"): parameter.name
+                parameter.envvar.removeprefix("EMO_PRUNE_").lower(): parameter.name
                 for parameter in command.params
-                for option in parameter.opts
+                if isinstance(getattr(parameter, "envvar", None), str)
             }
             for name, command in commands.items()
         }

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emo_prune.cli import console, options, places
+from emo_prune.cli import console, options, places, precedence
 from emo_prune.errors import EvaluationError, SettingsError
 
 if TYPE_CHECKING:
+    from emo_prune.api.subject import Subject
     from emo_prune.evaluation import Comparison, Results
     from emo_prune.tasks import Task
 
 
 def evaluate(
+    context: typer.Context,
     path: Annotated[
         Path | None,
         typer.Argument(
@@ -109,27 +111,43 @@ def evaluate(
     """Score a checkpoint on a task through lm-eval, and say what pruning cost.
 
     Of an export, the task, answer style and demonstrations are those it was selected
-    with, unless options say otherwise. Writes results.json beside the export.
+    with, unless options say otherwise. Writes results.json beside an export under
+    emo-prune-out/<task>/, results-<name>.json there for any other checkpoint.
 
         emo-prune eval
 
         emo-prune eval ./small --task math --baseline ./model --max-drop 1.0
     """
-    from emo_prune.api.evaluating import EvaluateRequest, evaluate_task
+    from emo_prune.api.evaluating import EvaluateRequest, evaluate_tasks
     from emo_prune.evaluation import check_gates
     from emo_prune.provenance import write_atomically
     from emo_prune.tasks import TaskOptions
 
+    if max_drop is not None and not math.isfinite(max_drop):
+        raise SettingsError(
+            "this is not a number of points",
+            where="--max-drop",
+            got=str(max_drop),
+            hint="try --max-drop 1.0",
+        )
     least = None if min_recovery is None else _per_cent(min_recovery)
     gated = max_drop is not None or least is not None
-    outcomes: list[tuple[Results, Comparison | None]] = []
-    for checkpoint in _checkpoints(path or export, model):
-        request = EvaluateRequest(
-            model=checkpoint,
-            task=_task(checkpoint, task, examples),
+    wanted_task, wanted_examples = precedence.one_of(
+        context, task=task, examples=examples
+    )
+    subjects = _subjects(context, path, export, model)
+    jobs = [
+        (one, found)
+        for one in subjects
+        if (found := _task(one, wanted_task, wanted_examples, len(subjects) > 1))
+    ]
+    requests = [
+        EvaluateRequest(
+            model=str(one.folder),
+            task=found,
             options=TaskOptions(
                 data_dir=data_dir,
-                **_as_selected(checkpoint, task, examples)
+                **_as_selected(one, found)
                 | _given(num_fewshot=num_fewshot, answer=answer, protocol=protocol),
             ),
             baseline=baseline or ("source" if gated else None),
@@ -139,35 +157,42 @@ def evaluate(
             dtype=dtype,
             batch_size=batch_size,
         )
-        results, comparison = evaluate_task(request, console.ConsoleWatcher())
-        file = places.results_file(output, Path(checkpoint))
+        for one, found in jobs
+    ]
+    files = [
+        places.results_file(output, one.folder, found.slug, one.record is not None)
+        for one, found in jobs
+    ]
+    outcomes = []
+    found_results = evaluate_tasks(requests, console.ConsoleWatcher())
+    for file, (results, comparison) in zip(files, found_results, strict=True):
         write_atomically(file, results.to_json(comparison))
         console.note(f"wrote {file}")
         outcomes.append((results, comparison))
-        if not json:
-            from emo_prune.report.results import results_table
-
-            console.table(results_table(results, comparison))
-    if json:
-        console.document(_document(outcomes))
+    _print(outcomes, json=json)
     for _, comparison in outcomes:
         if comparison is not None:
             check_gates(comparison, max_drop=max_drop, min_recovery=least)
 
 
-def _checkpoints(path: Path | None, model: str | None) -> list[str]:
+def _subjects(
+    context: typer.Context, path: Path | None, export: Path | None, model: str | None
+) -> list[Subject]:
     """Return what is to be scored: one checkpoint, or every export."""
+    from emo_prune.api.subject import subject
     from emo_prune.export import RECORD
 
-    if path is not None and model is not None:
+    chosen = precedence.one_of(context, path=path, export=export, model=model)
+    named = [str(one) for one in chosen if one is not None]
+    if len(named) > 1:
         raise SettingsError(
-            "there are two checkpoints to score",
-            got=f"{path} and --model {model}",
+            "there are several checkpoints to score",
+            got=" and ".join(named),
             expected="one of them",
-            hint="to compare the two, make one the --baseline",
+            hint="to compare two, make one the --baseline",
         )
-    if path is not None or model is not None:
-        return [str(path or model)]
+    if named:
+        return [subject(named[0])]
     found = places.exports(RECORD)
     if not found:
         raise EvaluationError(
@@ -176,45 +201,61 @@ def _checkpoints(path: Path | None, model: str | None) -> list[str]:
             expected=f"{places.ROOT}/<task>/{places.CHECKPOINT}",
             hint="run `emo-prune export` first, or give a checkpoint folder",
         )
-    return [str(folder) for folder in found]
+    subjects = [subject(str(folder)) for folder in found]
+    for one in subjects:
+        _note_if_outdated(one)
+    return subjects
 
 
-def _task(checkpoint: str, task: str | None, examples: Path | None) -> Task:
-    """Return the task that was asked for, else the one an export was selected for."""
-    from emo_prune.api.evaluating import record_of
+def _note_if_outdated(one: Subject) -> None:
+    """Say so if the selection beside an export is not the one it was made from."""
+    file = one.folder.parent / places.SELECTION
+    if one.record is None or not file.is_file():
+        return
+    from emo_prune.selection import parse_selection
+
+    current = parse_selection(file.read_text(encoding="utf-8"), str(file))
+    if current.sha256 != one.record.selection_sha256:
+        console.note(
+            f"{one.folder} was made from an earlier selection; "
+            "`emo-prune export --force` makes it anew"
+        )
+
+
+def _task(
+    one: Subject, task: str | None, examples: Path | None, among_others: bool
+) -> Task | None:
+    """Return the task asked for, else the one an export was selected for.
+
+    None, with a note, for one of several exports that was selected on a file.
+    """
     from emo_prune.tasks import parse_task
 
-    record = record_of(checkpoint)
-    if task is None and examples is None and record is not None:
-        selected = str(record.selection.calibration["task"])
-        if not selected.startswith("examples:"):
-            return parse_task(selected)
-        raise SettingsError(
-            "the export was selected on a file of examples",
-            where=checkpoint,
-            got=selected,
-            expected="examples to score, other than those",
-            hint="add --examples FILE, or --task NAME",
-        )
-    return parse_task(task, examples)
-
-
-def _as_selected(
-    checkpoint: str, task: str | None, examples: Path | None
-) -> dict[str, Any]:
-    """Return how an export's own prompts were made: its evaluation makes the same."""
-    from emo_prune.api.evaluating import record_of
-
-    record = record_of(checkpoint)
-    if record is None or examples is not None:
-        return {}
-    calibration = record.selection.calibration
-    same = _given(
-        answer=calibration.get("answer"), protocol=calibration.get("protocol")
+    selected = str(one.calibration.get("task", ""))
+    if task is not None or examples is not None or not selected:
+        return parse_task(task, examples)
+    if not selected.startswith("examples:"):
+        return parse_task(selected)
+    if among_others:
+        console.note(f"{one.folder} is left out: it needs --examples or --task")
+        return None
+    raise SettingsError(
+        "the export was selected on a file of examples",
+        where=one.folder,
+        got=selected,
+        expected="examples to score, other than those",
+        hint="add --examples FILE, or --task NAME",
     )
-    if _task(checkpoint, task, examples).name == calibration["task"]:
-        same |= _given(num_fewshot=calibration.get("num_fewshot"))
-    return same
+
+
+def _as_selected(one: Subject, task: Task) -> dict[str, Any]:
+    """Return how an export's own prompts were made: its evaluation makes the same."""
+    if task.kind == "examples":
+        return {}
+    keys = ["answer", "protocol"]
+    if task.name == one.calibration.get("task"):
+        keys.append("num_fewshot")
+    return _given(**{key: one.calibration.get(key) for key in keys})
 
 
 def _per_cent(text: str) -> float:
@@ -240,9 +281,16 @@ def _given(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _document(outcomes: list[tuple[Results, Comparison | None]]) -> str:
-    """Return one document: the results, or a list of them if there are several."""
+def _print(outcomes: list[tuple[Results, Comparison | None]], *, json: bool) -> None:
+    """Print a table each, or one document: of several, a list within it."""
+    if not json:
+        from emo_prune.report.results import results_table
+
+        for results, comparison in outcomes:
+            console.table(results_table(results, comparison))
+        return
     from emo_prune.provenance import readable_json
 
     documents = [results.to_dict(comparison) for results, comparison in outcomes]
-    return readable_json(documents[0] if len(documents) == 1 else documents)
+    several = {"schema": "emo-prune/evaluations/1", "results": documents}
+    console.document(readable_json(documents[0] if len(documents) == 1 else several))

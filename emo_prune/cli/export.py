@@ -25,7 +25,7 @@ def export(
             "-s",
             envvar="EMO_PRUNE_SELECTION",
             help="A selection.json. (default: each under emo-prune-out/ that has no "
-            "up-to-date export)",
+            "up-to-date export; an out-of-date one is replaced with --force)",
             rich_help_panel=options.SELECTION,
         ),
     ] = None,
@@ -71,11 +71,11 @@ def export(
     from emo_prune.report.units import parse_bytes
 
     shard_bytes = parse_bytes(max_shard_size)
-    documents = []
-    for chosen, destination in _jobs(selection, output, layout):
-        from emo_prune.api import exporting
-        from emo_prune.export import check_destination
+    from emo_prune.api import exporting
+    from emo_prune.export import check_destination
 
+    plans = []
+    for chosen, destination in _jobs(selection, output, layout):
         plan = exporting.plan_selection(
             chosen,
             model=model,
@@ -84,13 +84,14 @@ def export(
             layout=layout,
         )
         check_destination(plan, destination, force=force)
-        if not dry_run:
-            watcher = console.ConsoleWatcher()
-            exporting.write_plan(plan, destination, force=force, watcher=watcher)
-        documents.append(_document(plan, destination, dry_run=dry_run))
-        if not json:
-            _print(plan, destination, dry_run=dry_run)
+        plans.append((plan, destination))
+    for plan, destination in plans if not dry_run else []:
+        watcher = console.ConsoleWatcher()
+        exporting.write_plan(plan, destination, force=force, watcher=watcher)
+    for plan, destination in plans if not json else []:
+        _print(plan, destination, dry_run=dry_run)
     if json:
+        documents = [_document(*one, dry_run=dry_run) for one in plans]
         from emo_prune.provenance import readable_json
 
         exports = {"schema": "emo-prune/exports/1", "exports": documents}
@@ -142,11 +143,12 @@ def _read(file: Path) -> Selection:
 
 
 def _up_to_date(selection: Selection, destination: Path) -> bool:
-    from emo_prune.export import RECORD, read_record
+    from emo_prune.export import read_record
 
-    if not (destination / RECORD).is_file():
+    try:
+        return read_record(destination).selection_sha256 == selection.sha256
+    except ExportError:
         return False
-    return read_record(destination).selection_sha256 == selection.sha256
 
 
 def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:

@@ -20,10 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done; 1 a named error; 2 usage; 3 a check failed; 70 our bug; 130 interrupted.
     """
-    from emo_prune.cli.app import app
-
     previous = _stop_on_termination()
     try:
+        from emo_prune.cli.app import app
+
         app(
             args=None if arguments is None else list(arguments),
             prog_name="emo-prune",

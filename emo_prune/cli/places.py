@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from emo_prune.errors import OutputExists, SettingsError
@@ -11,6 +13,7 @@ SELECTION = "selection.json"
 SCORES = "scores.safetensors"
 CHECKPOINT = "checkpoint"
 RESULTS = "results.json"
+_EXPORT = re.compile(rf"{CHECKPOINT}(-[a-z0-9_]+)?")
 
 
 def selection_file(output: Path | None, slug: str) -> Path:
@@ -20,20 +23,43 @@ def selection_file(output: Path | None, slug: str) -> Path:
     return output if output.suffix == ".json" else output / SELECTION
 
 
+def scores_file(selection: Path) -> Path:
+    """Return where the scores of a selection go: beside it, by its name."""
+    prefix = "" if selection.name == SELECTION else f"{selection.stem}."
+    return selection.with_name(prefix + SCORES)
+
+
 def checkpoint_folder(selection: Path, layout: str) -> Path:
     """Return where the export of a selection goes: beside it."""
     suffix = "" if layout == "source" else f"-{layout}"
     return selection.parent / f"{CHECKPOINT}{suffix}"
 
 
-def results_file(output: Path | None, export: Path) -> Path:
-    """Return where `eval` of an export writes."""
+def results_file(
+    output: Path | None, checkpoint: Path, slug: str, is_export: bool
+) -> Path:
+    """Return where `eval` writes: beside an export, else in the task's folder.
+
+    Raises:
+        SettingsError: that would be inside the checkpoint, where `verify` would find
+            a file too many.
+    """
+    layout = _EXPORT.fullmatch(checkpoint.resolve().name)
     if output is not None:
-        return output if output.suffix == ".json" else output / RESULTS
-    if export.name.startswith(CHECKPOINT):  # beside its selection
-        suffix = export.name.removeprefix(CHECKPOINT)
-        return export.parent / f"results{suffix}.json"
-    return ROOT / export.name / RESULTS
+        file = output if output.suffix == ".json" else output / RESULTS
+    elif is_export and layout:
+        file = checkpoint / ".." / f"results{layout[1] or ''}.json"
+        file = Path(os.path.normpath(file))
+    else:
+        file = ROOT / slug / f"results-{checkpoint.resolve().name}.json"
+    if checkpoint.resolve() in file.resolve().parents:
+        raise SettingsError(
+            "the results would be written into the checkpoint",
+            where=file,
+            got=f"working folder {Path.cwd()}",
+            hint="choose another place with -o",
+        )
+    return file
 
 
 def selections() -> list[Path]:

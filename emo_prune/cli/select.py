@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emo_prune.cli import console, options, places
+from emo_prune.cli import console, options, places, precedence
 from emo_prune.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def select(
+    context: typer.Context,
     model: options.Model = None,
     revision: options.Revision = None,
     task: options.TaskName = None,
@@ -32,13 +33,15 @@ def select(
     protocol: options.Protocol = None,
     data_dir: options.DataDir = None,
     seed: Annotated[
-        int,
+        int | None,
         typer.Option(
             envvar="EMO_PRUNE_SEED",
-            help="Chooses the examples (and the experts, with --score random).",
+            min=0,
+            help="Chooses the examples (and the experts, with --score random). "
+            "(default: 0)",
             rich_help_panel=options.TASK,
         ),
-    ] = 0,
+    ] = None,
     keep: Annotated[
         str,
         typer.Option(
@@ -123,16 +126,19 @@ def select(
             output = scores.parent
         destination = places.selection_file(output, "")
         places.refuse_existing(destination, force=force)
+        _refuse_beside_scores(context)
         from emo_prune.api.selecting import select_from_scores
 
         chosen = select_from_scores(
-            scores, budget, score=score, lower_top_k=lower_top_k
+            scores, budget, score=score, lower_top_k=lower_top_k, seed=seed
         )
         _finish(chosen, destination, json=json)
         return
-    wanted = parse_task(task, examples)
+    wanted = parse_task(*precedence.one_of(context, task=task, examples=examples))
     destination = places.selection_file(output, wanted.slug)
     places.refuse_existing(destination, force=force)
+    if save_scores:
+        places.refuse_existing(places.scores_file(destination), force=force)
     if greedy and save_scores:
         raise SettingsError(
             "scores of a greedy pass hold for its own budget alone",
@@ -152,7 +158,7 @@ def select(
             answer=answer or "letter",
             protocol=protocol or "standard",
             data_dir=data_dir,
-            seed=seed,
+            seed=seed or 0,
         ),
         num_examples=_number(num_examples),
         keep=budget,
@@ -165,9 +171,22 @@ def select(
     )
     chosen, counted = select_experts(request, console.ConsoleWatcher())
     if save_scores:
-        write_scores(destination.with_name(places.SCORES), counted)
-        console.note(f"wrote {destination.with_name(places.SCORES)}")
+        write_scores(places.scores_file(destination), counted)
+        console.note(f"wrote {places.scores_file(destination)}")
     _finish(chosen, destination, json=json)
+
+
+def _refuse_beside_scores(context: typer.Context) -> None:
+    """Raise `SettingsError` for a typed option that a scores file has settled."""
+    settled = ("model", "task", "examples", "num_examples", "greedy", "save_scores")
+    for name in settled:
+        if precedence.typed(context, name):
+            raise SettingsError(
+                "what was counted is settled by the scores file",
+                where=f"--{name.replace('_', '-')}",
+                got="--scores as well",
+                hint="leave out one of the two",
+            )
 
 
 def _finish(chosen: Selection, destination: Path, *, json: bool) -> None:

@@ -1,7 +1,8 @@
 """Defaults from `emo-prune.toml` or `[tool.emo-prune]` in `pyproject.toml`.
 
 They stand behind flags and EMO_PRUNE_* variables and before built-in defaults. A key
-is an option's long name; it holds for every command that has the option.
+is the name of an option's variable in lower case (`keep` for EMO_PRUNE_KEEP); it holds
+for every command that has the option.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         return _normal(_load(own), own)
     project = folder / "pyproject.toml"
     if project.is_file():
-        section = _load(project).get("tool", {}).get("emo-prune", {})
+        tools = _load(project).get("tool")
+        section = tools.get("emo-prune", {}) if isinstance(tools, dict) else {}
         return _normal(section, project)
     return {}
 
@@ -49,7 +51,7 @@ def defaults_by_command(
             close = difflib.get_close_matches(key, everything, n=1)
             raise SettingsError(
                 "no command has such an option",
-                where=FILE,
+                where=f"{FILE} or pyproject.toml",
                 got=key.replace("_", "-"),
                 hint=f"did you mean {close[0].replace('_', '-')}?"
                 if close
@@ -73,7 +75,14 @@ def _load(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _normal(section: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _normal(section: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(section, dict):
+        raise SettingsError(
+            "the settings are not a table",
+            where=f"{path.name}, [tool.emo-prune]",
+            got=type(section).__name__,
+            hint='write a line below [tool.emo-prune]: keep = "25%"',
+        )
     settings = {}
     for key, value in section.items():
         if isinstance(value, dict | list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +16,6 @@ from emo_prune.evaluation.statistics import (
     weighted_mean,
 )
 
-_POINTS = 100.0  # a point is a hundredth of the metric: for accuracy, one per cent
 _SAME_PROMPTS = ("task", "num_fewshot", "answer", "protocol")
 
 
@@ -24,8 +24,8 @@ class Difference:
     """One category, or the headline, against the baseline.
 
     `value` and `baseline` are over the `n` questions both answered, `difference` is
-    value minus baseline in points, `interval` its paired 95 % interval in points
-    (None if the metric is no mean over questions),
+    value minus baseline and `interval` its paired 95 % interval (None if the metric is
+    no mean over questions), both in the comparison's unit,
     `recovery` the value in per cent of the baseline's (the other way round where lower
     is better; None if that divides by zero).
     """
@@ -54,6 +54,11 @@ class Comparison:
     headline: Difference
     categories: tuple[Difference, ...]
     num_unmatched: int
+
+    @property
+    def unit(self) -> str:
+        """What differences are counted in; a point is a hundredth of the metric."""
+        return "points" if self.higher_is_better else self.metric
 
 
 def compare(results: Results, baseline: Results) -> Comparison:
@@ -110,13 +115,23 @@ def check_gates(
 
     Args:
         comparison: from `compare`.
-        max_drop: how many points may be lost (a gain is a negative loss).
+        max_drop: how much may be lost, in the comparison's unit (a gain is a negative
+            loss).
         min_recovery: what per cent of the baseline must be left.
 
     Raises:
         GateFailed: with the figures; exit code 3.
+        EvaluationError: a gate is not a finite number.
     """
-    head = comparison.headline
+    for gate in (max_drop, min_recovery):
+        if gate is not None and not math.isfinite(gate):
+            raise EvaluationError(
+                "a gate is not a number",
+                where="--max-drop or --min-recovery",
+                got=str(gate),
+                hint="try --max-drop 1.0",
+            )
+    head, unit = comparison.headline, comparison.unit
     lost = -head.difference if comparison.higher_is_better else head.difference
     where = f"{comparison.model} against {comparison.baseline}, {head.name}"
     band = "" if head.interval is None else " [{:+.2f}, {:+.2f}]".format(*head.interval)
@@ -124,8 +139,8 @@ def check_gates(
         raise GateFailed(
             "more is lost than --max-drop allows",
             where=where,
-            got=f"{head.difference:+.2f}{band} points on {head.n} questions",
-            expected=f"at most {max_drop:g} points lost",
+            got=f"{head.difference:+.2f}{band} {unit} on {head.n} questions",
+            expected=f"at most {max_drop:g} {unit} lost",
             hint="keep more experts (--keep), or calibrate on more examples",
         )
     if min_recovery is not None and not (
@@ -154,13 +169,15 @@ class _Sides:
     ) -> Difference:
         ours, theirs = self.value.value, self.baseline.value
         part, whole = (ours, theirs) if rising else (theirs, ours)
+        # Accuracies differ by points; bits per byte and perplexities by themselves.
+        scale = 100.0 if rising else 1.0
         return Difference(
             name=name,
             in_headline=in_headline,
             value=ours,
             baseline=theirs,
-            difference=self.difference.value * _POINTS,
-            interval=self.difference.interval(_POINTS),
+            difference=self.difference.value * scale,
+            interval=self.difference.interval(scale),
             recovery=100 * part / whole if whole else None,
             n=self.value.n,
         )

@@ -15,7 +15,7 @@ def inspection_table(inspection: Inspection) -> RenderableType:
     for name, value in _rows(inspection).items():
         facts.add_row(name, value)
     sizes = new_table("with fewer experts", "keep", "experts", "on disk", "")
-    too_few = f"fewer than top-{inspection.num_experts_per_tok}"
+    too_few = "too few for the router"
     for size in inspection.sizes:
         weight = format_bytes(size.num_bytes)
         note = "" if size.routable else too_few

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emo_prune.architectures import Limits
 from emo_prune.lazy import lazy_names
-from emo_prune.selection.budget import Budget, Keep, Limits, parse_keep, resolve_budget
+from emo_prune.selection.budget import Budget, Keep, parse_keep, resolve_budget
 from emo_prune.selection.selection import (
     LayerSelection,
     Selection,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from emo_prune.architectures import Limits
 from emo_prune.errors import RoutingError
 from emo_prune.routing.counts import LayerRouting, Sums
-from emo_prune.selection.budget import Budget, Limits
+from emo_prune.selection.budget import Budget
 from emo_prune.selection.scores import score_layer
 from emo_prune.selection.selection import LayerSelection
 

@@ -12,10 +12,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from emo_prune.architectures import Limits
 from emo_prune.errors import BadSelection
 from emo_prune.provenance import strict_json, write_atomically
 from emo_prune.routing.counts import LayerRouting
-from emo_prune.selection.budget import Limits
 from emo_prune.selection.selection import selection_schema
 
 SCHEMA = "emo-prune/scores/1"

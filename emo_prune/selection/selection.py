@@ -159,6 +159,7 @@ def check_selection(selection: Selection, model: MoEModel, fingerprint: str) -> 
             expected=f"{selection.model['fingerprint']} ({selection.model['name']})",
             hint="give --model the checkpoint it was made for, or run select again",
         )
+    _check_model_facts(selection, model)
     listed = [layer.layer for layer in selection.layers]
     expected = [layer.layer for layer in model.layers]
     if listed != expected:
@@ -171,6 +172,25 @@ def check_selection(selection: Selection, model: MoEModel, fingerprint: str) -> 
         )
     for layer in model.layers:
         _check_layer(layer, selection.kept[layer.layer], selection, model)
+
+
+def _check_model_facts(selection: Selection, model: MoEModel) -> None:
+    """Check what model card and results say of the source: it may have been edited."""
+    facts = {
+        "model_type": model.architecture.model_type,
+        "num_experts": model.num_experts,
+        "num_shared_experts": model.num_shared_experts,
+        "num_experts_per_tok": model.top_k,
+    }
+    for key, value in facts.items():
+        if selection.model[key] != value:
+            raise BadSelection(
+                "the selection says something else of the model than its config",
+                where=f"selection.json, model.{key}",
+                got=str(selection.model[key]),
+                expected=str(value),
+                hint="run select again, or mend the file",
+            )
 
 
 def _check_layer(

@@ -177,6 +177,7 @@ def test_nothing_to_export_or_score_says_what_to_do_first(run: Run) -> None:
         ("keap = 3\n", "keep"),
         ("keep = \n", "TOML"),
         ("[keep]\nmath = 3\n", "keep"),
+        ('output = "x"\n', "output"),
     ],
 )
 def test_a_wrong_settings_file_is_named(
@@ -260,3 +261,61 @@ def test_a_place_that_cannot_be_written_is_named(
     assert made.code == 0, made.err
     export = ("export", "-s", "s/selection.json", "-m", emo, "-o", "file/deeper")
     assert_named(run(*export), "cannot be written")
+
+
+@pytest.mark.parametrize("text", ['[tool]\nemo-prune = "x"\n', "tool = 3\n"])
+def test_odd_tables_in_pyproject_end_in_no_traceback(
+    run: Run, workplace: Path, emo: Path, text: str
+) -> None:
+    (workplace / "pyproject.toml").write_text(text)
+    assert run("inspect", emo).code in {0, 1}
+
+
+@pytest.mark.parametrize(
+    "gate", [("--max-drop", "nan"), ("--max-drop", "inf"), ("--min-recovery", "nan")]
+)
+def test_a_gate_that_is_no_number_lets_nothing_pass(
+    run: Run, exported: Path, example_files: tuple[Path, Path], gate: tuple[str, str]
+) -> None:
+    outcome = run("eval", exported, "--examples", example_files[1], *gate)
+    assert_named(outcome, gate[0])
+
+
+def test_model_and_baseline_must_be_there_before_anything_is_scored(
+    run: Run, emo: Path, example_files: tuple[Path, Path]
+) -> None:
+    score = ("eval", "--examples", example_files[1])
+    assert_named(run(*score, "-m", "./nowhere"), "no checkpoint folder")
+    missing = run(*score, "-m", emo, "--baseline", "./nowhere")
+    assert_named(missing, "no checkpoint folder")
+    assert "loading" not in missing.err
+
+
+def test_options_that_a_scores_file_has_settled_are_refused(
+    run: Run, emo: Path, example_files: tuple[Path, Path]
+) -> None:
+    select = ("select", "-m", emo, "--examples", example_files[0], "-k", "4")
+    assert run(*select, "--save-scores", "-o", "s").code == 0
+    again = ("select", "--scores", "s/scores.safetensors", "-k", "4", "-o", "t")
+    assert_named(run(*again, "--greedy"), "--greedy")
+    assert_named(run(*again, "--task", "math"), "--task")
+    assert not Path("t").exists()
+
+
+def test_a_selection_that_lies_about_its_model_is_named(
+    run: Run, exported: Path
+) -> None:
+    edited = json.loads((exported.parent / "selection.json").read_text())
+    edited["model"]["num_experts"] = 999
+    Path("edited.json").write_text(json.dumps(edited))
+    assert_named(run("export", "-s", "edited.json", "-o", "out"), "num_experts")
+
+
+def test_a_damaged_record_does_not_block_the_others(
+    run: Run, emo: Path, exported: Path
+) -> None:
+    (exported / "emo_prune.json").write_text("{")
+    refused = run("export")
+    assert refused.code == 1
+    assert "--force" in refused.err
+    assert run("export", "--force").code == 0

@@ -34,16 +34,18 @@ def test_main_road_on_mmlu_needs_only_three_settings(
 
 
 def test_settings_file_serves_as_well(
-    run: Run, workplace: Path, emo: Path, example_files: tuple[Path, Path]
+    run: Run, workplace: Path, goldens: Path, data_dir: Path
 ) -> None:
     (workplace / "emo-prune.toml").write_text(
-        f'model = "{emo}"\nkeep = "50%"\nexamples = "{example_files[0]}"\n'
+        f'model = "{goldens / "emo_shared1"}"\n'
+        f'keep = "50%"\ndata-dir = "{data_dir}"\ntask = "engineering"\nlimit = 4\n'
     )
-    assert run("select").code == 0
-    assert run("export").code == 0
-    scored = run("eval", "--examples", example_files[1], "--json")
-    assert scored.code == 0, scored.err
-    assert scored.json["n"] == 8
+    for command in (("select",), ("export",), ("eval", "--max-drop", "100")):
+        outcome = run(*command)
+        assert outcome.code == 0, outcome.err
+    results = json.loads(Path("emo-prune-out/engineering/results.json").read_text())
+    assert results["model"] == "emo_shared1, 8 of 16 experts"
+    assert results["comparison"]["baseline"] == "emo_shared1"
 
 
 def test_selection_and_results_keep_their_schemas(
@@ -254,3 +256,115 @@ def test_quickstart_walks_the_whole_road(run: Run) -> None:
     for name in ("selection.json", "checkpoint/emo_prune.json", "results.json"):
         assert (Path("emo-prune-quickstart") / name).exists()
     assert run("quickstart").code == 1
+
+
+def test_documents_that_chose_the_parents_experts_are_refused_too(
+    run: Run, exported: Path, example_files: tuple[Path, Path], workplace: Path
+) -> None:
+    other = workplace / "other.txt"
+    other.write_text("Words that nobody has read before.\n")
+    chosen = run("select", "-m", exported, "--examples", other, "-k", "3", "-o", "two")
+    assert chosen.code == 0, chosen.err
+    assert run("export", "-s", "two/selection.json", "-m", exported).code == 0
+    scored = run("eval", "two/checkpoint", "--examples", example_files[0])
+    assert scored.code == 1
+    assert "--allow-overlap" in scored.err
+
+
+def test_a_baseline_that_chose_its_experts_on_the_questions_is_refused(
+    run: Run, emo: Path, exported: Path, example_files: tuple[Path, Path]
+) -> None:
+    score = ("eval", "-m", emo, "--examples", example_files[0])
+    assert run(*score).code == 0
+    assert run(*score, "--baseline", exported).code == 1
+
+
+def test_eval_inside_an_export_leaves_it_as_it_was(
+    run: Run,
+    exported: Path,
+    example_files: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = exported.resolve()
+    monkeypatch.chdir(folder)
+    scored = run("eval", ".", "--examples", example_files[1])
+    assert scored.code == 0, scored.err
+    assert (folder.parent / "results.json").exists()
+    assert run("verify", ".").code == 0
+
+
+def test_results_of_other_checkpoints_go_into_the_tasks_folder(
+    run: Run, emo: Path, example_files: tuple[Path, Path]
+) -> None:
+    assert run("eval", "-m", emo, "--examples", example_files[1]).code == 0
+    assert Path("emo-prune-out/questions/results-tiny-emo.json").exists()
+    assert not list(emo.parent.glob("results*"))
+
+
+def test_differences_in_bits_are_the_same_in_table_json_and_gate(
+    run: Run, exported: Path, workplace: Path
+) -> None:
+    (workplace / "text.txt").write_text("Other words.\n\nMore of them here.\n")
+    score = ("eval", exported, "--examples", "text.txt", "--baseline", "source")
+    found = run(*score, "--json").json["comparison"]["headline"]
+    assert found["difference"] == pytest.approx(found["value"] - found["baseline"])
+    assert f"{found['difference']:+.2f}" in run(*score).out
+    gate = run(*score, "--max-drop", str(found["difference"] - 0.01))
+    assert gate.code == 3
+    assert "bits" in gate.err
+
+
+def test_scores_are_not_replaced_without_force(
+    run: Run, emo: Path, example_files: tuple[Path, Path]
+) -> None:
+    select = ("select", "-m", emo, "--examples", example_files[0], "-k", "4")
+    assert run(*select, "--save-scores", "-o", "o/a.json").code == 0
+    assert run(*select, "--save-scores", "-o", "o/b.json").code == 0
+    names = {path.name for path in Path("o").iterdir()}
+    assert names == {"a.json", "b.json", "a.scores.safetensors", "b.scores.safetensors"}
+    Path("o/a.json").unlink()
+    assert run(*select, "--save-scores", "-o", "o/a.json").code == 1
+    assert not Path("o/a.json").exists()
+
+
+def test_several_exports_are_all_checked_before_one_is_written(
+    run: Run, emo: Path, example_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from tests.tiny_models import save_tiny
+
+    other = save_tiny(tmp_path / "other", "emo", seed=3)
+    for model, name in ((emo, "first"), (other, "second")):
+        made = run(
+            "select", "-m", model, "--examples", example_files[0], "-k", "4",
+            "-o", f"emo-prune-out/{name}",
+        )  # fmt: skip
+        assert made.code == 0, made.err
+    mixed = run("export", "--model", emo)
+    assert mixed.code == 1
+    assert not mixed.out
+    assert not list(Path("emo-prune-out").glob("*/checkpoint"))
+    assert run("export").code == 0  # each from where its own model was last seen
+    assert len(list(Path("emo-prune-out").glob("*/checkpoint"))) == 2
+
+
+def test_eval_says_so_of_an_export_of_an_earlier_selection(
+    run: Run, emo: Path, exported: Path, example_files: tuple[Path, Path]
+) -> None:
+    select = ("select", "-m", emo, "--examples", example_files[0], "-k", "6")
+    assert run(*select, "--force").code == 0
+    scored = run("eval", "--examples", example_files[1])
+    assert scored.code == 0, scored.err
+    assert "earlier selection" in scored.err
+
+
+def test_what_is_typed_beats_a_variable_that_excludes_it(
+    run: Run,
+    emo: Path,
+    example_files: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EMO_PRUNE_TASK", "math")
+    monkeypatch.setenv("EMO_PRUNE_EXPORT", "nowhere")
+    made = run("select", "-m", emo, "--examples", example_files[0], "-k", "4")
+    assert made.code == 0, made.err
+    assert run("eval", "-m", emo, "--examples", example_files[1]).code == 0

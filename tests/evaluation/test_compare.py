@@ -158,14 +158,16 @@ def test_equal_documents_are_matched_in_order() -> None:
 def test_bits_per_byte_are_weighted_by_bytes_and_fall() -> None:
     ours = _results("a", rising=False, weights=[10.0, 30.0], x=[2.0, 4.0])
     theirs = _results("b", rising=False, weights=[10.0, 30.0], x=[1.0, 3.0])
-    found = compare(ours, theirs).headline
+    comparison = compare(ours, theirs)
+    found = comparison.headline
     assert (found.value, found.baseline) == (3.5, 2.5)
-    assert found.difference == pytest.approx(100)
+    assert comparison.unit == comparison.metric  # no points: bits differ by bits
+    assert found.difference == pytest.approx(1.0)
     assert found.interval is not None
-    assert list(found.interval) == pytest.approx([100, 100])
+    assert list(found.interval) == pytest.approx([1.0, 1.0])
     assert found.recovery == pytest.approx(100 * 2.5 / 3.5)
     with pytest.raises(GateFailed):
-        check_gates(compare(ours, theirs), max_drop=99)
+        check_gates(compare(ours, theirs), max_drop=0.99)
 
 
 def test_other_prompts_are_refused() -> None:
