@@ -1,6 +1,6 @@
 """The configuration of EMO's dense sibling: OLMo-2, pre-norm, without QK-norm."""
 
-from __future__ import annotations
+# no `from __future__ import annotations`: `strict` checks no field whose type is text
 
 from typing import ClassVar
 

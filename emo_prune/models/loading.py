@@ -8,12 +8,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from emo_prune.errors import CheckpointError, SettingsError
+from emo_prune.models.placement import DTYPES, check_placement
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+__all__ = [
+    "DTYPES",
+    "check_placement",
+    "context_length",
+    "load_model",
+    "load_tokenizer",
+    "quiet_transformers",
+]
+
+# What transformers raises when a config or a tokenizer file makes no sense: it has no
+# error of its own, so an unknown name is a KeyError, a zero a ZeroDivisionError, ...
+_FAILURES = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+    StrictDataclassError,
+    SafetensorError,
+)
+
+_TOKENIZER_HINT = "copy tokenizer.json and tokenizer_config.json into the folder"
 
 
 def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") -> Any:
@@ -29,19 +57,30 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
         CheckpointError: transformers cannot load it, or weights are missing.
         SettingsError: there is no such device or dtype.
     """
+    check_placement(device, dtype)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    placement = {"device_map": "auto"} if device == "auto" else {}
-    torch_dtype = _dtype(dtype)
+    # straight onto the GPU: through the host's memory it would have to fit there too
+    mapped = {"auto": "auto", "cpu": None}.get(device, {"": device})
+    placement = {} if mapped is None else {"device_map": mapped}
     with quiet_transformers():
         try:
             model, info = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch_dtype, output_loading_info=True, **placement
+                folder,
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                output_loading_info=True,
+                **placement,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except torch.OutOfMemoryError:
+            raise SettingsError(
+                "the model does not fit into the device's memory",
+                where=device,
+                hint="try --dtype bfloat16, --device auto or --device cpu",
+            ) from None
+        except _FAILURES as error:
             raise CheckpointError(
                 "transformers cannot load the checkpoint",
                 where=folder.name,
-                got=str(error).strip().split("\n")[0],
+                got=_reason(error),
                 hint="check that AutoModelForCausalLM.from_pretrained loads it",
             ) from None
     missing = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
@@ -52,16 +91,7 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
             got=f"{len(missing)} missing, such as {missing[0]}",
             hint="the checkpoint is incomplete, or of another model type",
         )
-    if not placement:
-        try:
-            model = model.to(device)
-        except (RuntimeError, AssertionError) as error:
-            raise SettingsError(
-                "the device cannot be used",
-                where="--device",
-                got=f"{device}: {str(error).strip().split(chr(10))[0]}",
-                hint="try --device cpu",
-            ) from None
+    context_length(model.config.to_dict())  # that it is one
     return model.eval()
 
 
@@ -69,18 +99,31 @@ def load_tokenizer(folder: Path) -> Any:
     """Load a checkpoint's tokenizer.
 
     Raises:
-        CheckpointError: it has none that transformers can load.
+        CheckpointError: it has none that transformers can load, or one without words:
+            for some model types transformers makes one up where the files are missing.
     """
     with quiet_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError, KeyError) as error:
+            readable = bool(tokenizer.encode("a", add_special_tokens=False))
+        except Exception as error:
+            # the tokenizers library has no error class: it raises Exception itself
+            if type(error) is not Exception and not isinstance(error, _FAILURES):
+                raise
             raise CheckpointError(
                 "the checkpoint has no tokenizer that transformers can load",
                 where=folder.name,
-                got=str(error).strip().split("\n")[0],
-                hint="copy tokenizer.json and tokenizer_config.json into the folder",
+                got=_reason(error),
+                hint=_TOKENIZER_HINT,
             ) from None
+    if not readable:
+        raise CheckpointError(
+            "the checkpoint's tokenizer is empty",
+            where=folder.name,
+            got=f"{len(tokenizer)} tokens, and none of them for the text 'a'",
+            expected="tokenizer.json, or the vocabulary of a slow tokenizer",
+            hint=_TOKENIZER_HINT,
+        )
     # Texts longer than the context are cut and counted by whoever asks for tokens;
     # this keeps the library from warning of them as well.
     tokenizer.deprecation_warnings[
@@ -90,21 +133,30 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def context_length(config: Mapping[str, Any]) -> int | None:
-    """Return how many tokens a model can read at once, where its config says so."""
+    """Return how many tokens a model can read at once, where its config says so.
+
+    Raises:
+        CheckpointError: the config says something else than a positive whole number.
+    """
     length = config.get("max_position_embeddings")
-    return int(length) if length else None
-
-
-def _dtype(name: str) -> Any:
-    if name not in DTYPES:
-        raise SettingsError(
-            "there is no such dtype",
-            where="--dtype",
-            got=repr(name),
-            expected=", ".join(DTYPES),
-            hint="try --dtype auto",
+    if length is None:
+        return None
+    if type(length) is not int or length < 1:
+        raise CheckpointError(
+            "the model's context is not a number of tokens",
+            where="max_position_embeddings in config.json",
+            got=repr(length)[:80],
+            expected="a whole number, 1 or more",
+            hint="correct config.json, or download it again",
         )
-    return name if name == "auto" else getattr(torch, name)
+    return length
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # of a field that fails its check, the first line names the field, the second why
+    shown = lines[:2] if isinstance(error, StrictDataclassError) else lines[:1]
+    return " ".join([f"{type(error).__name__}:", *shown])
 
 
 @contextlib.contextmanager
