@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from emo_prune.errors import RoutingError
+from emo_prune.models.vocabulary import check_token_ids
 from emo_prune.provenance import digest_of
 
 DEFAULT_BATCH_TOKENS = 8192
@@ -60,23 +61,30 @@ def tokenize(
     demonstrations are; the question and its answer stay.
 
     Raises:
-        RoutingError: there is no token at all.
+        RoutingError: there is no example, or one without a token, such as a text of
+            nothing but characters the tokenizer drops.
     """
     sequences = []
     num_truncated = 0
-    for text in texts:
+    for position, text in enumerate(texts, start=1):
         begun = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
         ids = tokenizer.encode(text, add_special_tokens=not begun)
+        if not ids:
+            raise RoutingError(
+                "an example holds no token",
+                where=f"the calibration set, example {position} of {len(texts)}",
+                got=repr(text[:80]),
+                expected="at least one token",
+                hint="leave it out of the examples, or check the model's tokenizer",
+            )
         if max_length is not None and len(ids) > max_length:
             ids = ids[-max_length:]
             num_truncated += 1
-        if ids:
-            sequences.append(tuple(int(token) for token in ids))
+        sequences.append(tuple(int(token) for token in ids))
     if not sequences:
         raise RoutingError(
-            "the examples hold no token",
+            "there is no example to observe",
             where="the calibration set",
-            got=f"{len(texts)} examples",
             hint="give examples with text in them",
         )
     return TokenizedExamples(sequences=tuple(sequences), num_truncated=num_truncated)
@@ -104,6 +112,15 @@ def make_batches(
         group.append(index)
     batches.append(_pad(examples, group))
     return batches
+
+
+def check_vocabulary(batches: Sequence[Batch], num_rows: int) -> None:
+    """Refuse token ids beyond the `num_rows` rows of the model's embedding.
+
+    Raises:
+        CheckpointError: the tokenizer is not the model's.
+    """
+    check_token_ids((batch.input_ids.flatten().tolist() for batch in batches), num_rows)
 
 
 def _pad(examples: TokenizedExamples, group: Sequence[int]) -> Batch:

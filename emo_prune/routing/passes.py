@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from emo_prune.architectures import Architecture
-from emo_prune.routing.batches import Batch
+from emo_prune.models.vocabulary import num_embeddings
+from emo_prune.routing.batches import Batch, check_vocabulary
 from emo_prune.routing.blocks import moe_blocks, prune_in_place
 from emo_prune.routing.counts import LayerRouting
 from emo_prune.routing.observer import BlockObserver, PassEnds
@@ -30,7 +31,9 @@ def observe(
 
     Raises:
         RoutingError: a router's scores are not finite.
+        CheckpointError: a token id has no embedding.
     """
+    check_vocabulary(batches, num_embeddings(model))
     blocks = moe_blocks(model, architecture)
     with contextlib.ExitStack() as stack:
         observers = [
@@ -65,7 +68,9 @@ def observe_greedy(
 
     Raises:
         RoutingError: a router's scores are not finite.
+        CheckpointError: a token id has no embedding.
     """
+    check_vocabulary(batches, num_embeddings(model))
     routing = []
     for block in moe_blocks(model, architecture):
         observer = BlockObserver(

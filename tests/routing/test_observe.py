@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from emo_prune.architectures import ARCHITECTURES
-from emo_prune.errors import RoutingError
+from emo_prune.errors import CheckpointError, RoutingError
 from emo_prune.routing import (
     LayerRouting,
     TokenizedExamples,
     make_batches,
     observe,
+    observe_greedy,
     tokenize,
 )
 from emo_prune.routing.blocks import moe_blocks
 from emo_prune.selection.scores import easy_ep, reap
 from tests.evaluation.tiny import byte_tokenizer
-from tests.tiny_models import MODEL_TYPES, NUM_EXPERTS, tiny_model
+from tests.tiny_models import MODEL_TYPES, NUM_EXPERTS, VOCABULARY, tiny_model
 
 
 def examples(count: int = 5) -> TokenizedExamples:
@@ -131,9 +132,26 @@ def test_long_examples_lose_their_beginning_and_are_counted() -> None:
     assert (found.num_truncated, whole.num_truncated) == (1, 0)
 
 
-def test_examples_without_a_token_are_an_error() -> None:
-    with pytest.raises(RoutingError, match="no token"):
-        tokenize(["", ""], byte_tokenizer(), max_length=None)
+@pytest.mark.parametrize("texts", [["", ""], ["some", ""]])
+def test_an_example_without_a_token_is_named(texts: list[str]) -> None:
+    position = texts.index("") + 1
+    with pytest.raises(RoutingError, match=f"example {position} of 2"):
+        tokenize(texts, byte_tokenizer(), max_length=None)
+
+
+def test_no_examples_are_an_error() -> None:
+    with pytest.raises(RoutingError, match="no example"):
+        tokenize([], byte_tokenizer(), max_length=None)
+
+
+def test_token_ids_beyond_the_embedding_are_refused() -> None:
+    model = tiny_model("olmoe")
+    foreign = TokenizedExamples(sequences=((1, 2), (3, VOCABULARY)), num_truncated=0)
+    batches = make_batches(foreign)
+    with pytest.raises(CheckpointError, match=f"id {VOCABULARY}"):
+        observe(model, ARCHITECTURES["olmoe"], batches)
+    with pytest.raises(CheckpointError, match=f"id {VOCABULARY}"):
+        observe_greedy(model, ARCHITECTURES["olmoe"], batches, lambda _: (0, 1), 2)
 
 
 def test_batches_hold_every_example_once() -> None:
