@@ -132,7 +132,13 @@ def _from_tasks(
             )
         )
     if not chosen:
-        raise TaskError("no document is left to calibrate on", where=task.name)
+        raise TaskError(
+            "no document is left to calibrate on",
+            where=task.name,
+            got=f"{dropped} documents, all of which are scored too",
+            expected="documents that the evaluation does not score",
+            hint="give --protocol emo to divide the scored split, or --examples FILE",
+        )
     return CalibrationSet(
         examples=tuple(chosen),
         task=task.name,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from emo_prune.errors import BadExamples
+from emo_prune.provenance import strict_json
 from emo_prune.tasks.documents import document_sha256, question_sha256
-from emo_prune.tasks.local_data import open_text
+from emo_prune.tasks.text_files import open_text, reading
 
 Messages = list[dict[str, Any]]
 RenderMessages = Callable[[Messages], str]
@@ -55,14 +53,8 @@ def read_examples(
             bad JSON, keys missing or mixed, wrong types, empty strings.
     """
     reader = _json_rows if _is_json(path) else _paragraphs
-    try:
+    with reading(path, BadExamples):
         rows = tuple(reader(path, render_messages))
-    except UnicodeDecodeError as error:
-        raise _bad("the file is not UTF-8 text", path, got=error.reason) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _bad("the file is not a whole gzip file", path, got=str(error)) from error
-    except OSError as error:
-        raise _bad("the file cannot be read", path, got=error.strerror) from error
     if not rows:
         raise _bad("there are no examples", path, expected="at least one")
     return rows
@@ -106,9 +98,9 @@ def _json_rows(
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise _bad("the line is not JSON", where, got=str(error)) from error
+        value = strict_json(line)
+    except ValueError as error:
+        raise _bad("the line is not JSON", where, got=str(error)) from None
     if not isinstance(value, dict):
         raise _bad("the row is not a JSON object", where, got=type(value).__name__)
     return value
@@ -156,6 +148,8 @@ def _messages(
             raise _bad(
                 "a message lacks `role` or `content`", where, got=repr(message)[:80]
             )
+        if not isinstance(message["role"], str):
+            raise _bad("a message's `role` is not a text", where, got=message["role"])
     if render_messages is None:
         raise _bad(
             "messages need the chat template of a tokenizer, and there is none",
@@ -166,9 +160,33 @@ def _messages(
     return ExampleRow(
         form="text",
         context="",
-        completion=render_messages(messages),
+        completion=_rendered(messages, where, render_messages),
         document_sha256=document_sha256({"messages": messages}),
     )
+
+
+def _rendered(messages: Messages, where: str, render_messages: RenderMessages) -> str:
+    from jinja2 import TemplateError  # of transformers, which renders with it
+
+    hint = "write the messages as the model's chat template wants them, or as `text`"
+    try:
+        text = render_messages(messages)
+    except (TemplateError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise _bad(
+            "the tokenizer's chat template refuses the messages",
+            where,
+            got=str(error),
+            expected="messages that it can render",
+            hint=hint,
+        ) from None
+    if not text.strip():
+        raise _bad(
+            "the tokenizer's chat template makes nothing of the messages",
+            where,
+            expected="some text",
+            hint=hint,
+        )
+    return text
 
 
 def _choices(row: dict[str, Any], prompt: str, where: str) -> ExampleRow:

@@ -126,6 +126,7 @@ def _any(config: dict[str, Any], task: Task, options: TaskOptions) -> Prepared:
             where=config["task"],
             got=", ".join(splits) or "no splits",
             expected="a test or validation split",
+            hint="add one to --data-dir, or choose another task",
         )
     keys = ("training_split", "validation_split", "fewshot_split")
     other = [config[key] for key in keys if config.get(key) not in (None, scored)]
@@ -141,19 +142,20 @@ def _any(config: dict[str, Any], task: Task, options: TaskOptions) -> Prepared:
 def load_splits(config: Mapping[str, Any], options: TaskOptions) -> dict[str, Any]:
     """Return split name to `datasets.Dataset`: local if it can be, else the Hub's."""
     import datasets
+    from datasets.exceptions import DatasetsError
 
     dataset, name = config.get("dataset_path"), config.get("dataset_name")
     if options.data_dir is not None and dataset is not None:
         local = read_local(options.data_dir, dataset, name)
         if local is not None:
-            return {s: datasets.Dataset.from_list(rows) for s, rows in local.items()}
+            return {s: _table(rows, dataset, s) for s, rows in local.items()}
     kwargs = dict(config.get("dataset_kwargs") or {})
     kwargs.pop("trust_remote_code", None)
     try:
         if callable(custom := config.get("custom_dataset")):
             return dict(custom(**(config.get("metadata") or {}), **kwargs))
         return dict(datasets.load_dataset(path=dataset, name=name, **kwargs))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise DataMissing(
             f"the data of {config['task']} cannot be fetched",
             where=dataset if name is None else f"{dataset} ({name})",
@@ -161,6 +163,21 @@ def load_splits(config: Mapping[str, Any], options: TaskOptions) -> dict[str, An
             expected="a reachable Hub, its cache, or a local copy",
             hint="give --data-dir FOLDER (or EMO_PRUNE_DATA_DIR) with a local copy",
         ) from error
+
+
+def _table(rows: list[dict[str, Any]], dataset: str, split: str) -> Any:
+    from datasets import Dataset
+
+    try:
+        return Dataset.from_list(rows)
+    except (ValueError, TypeError, OverflowError) as error:  # those of pyarrow
+        raise TaskError(
+            "the rows of the local copy are not of one kind",
+            where=f"{dataset}, split {split!r}",
+            got=str(error).splitlines()[0],
+            expected="the same type in a column from the first row to the last",
+            hint="download the file again, or correct the rows",
+        ) from None
 
 
 def _divided(
@@ -222,5 +239,11 @@ def _build(
 
     scored = config.get("test_split") or config["validation_split"]
     if not len(splits[scored]):
-        raise TaskError("there is nothing to score", where=config["task"])
+        raise TaskError(
+            "there is nothing to score",
+            where=config["task"],
+            got=f"an empty split {scored!r}",
+            expected="at least one document",
+            hint="give --protocol standard, or another copy of the data to --data-dir",
+        )
     return PromptedTask(config=config, splits=splits, num_fewshot=num_fewshot)

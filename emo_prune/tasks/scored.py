@@ -73,7 +73,12 @@ def evaluation_set(
         TaskError, DataMissing, UnknownTask, BadExamples: as `calibration_set`.
     """
     if limit is not None and limit < 1:
-        raise TaskError("nothing is left to score", got=limit, expected="--limit >= 1")
+        raise TaskError(
+            "nothing is left to score",
+            got=f"--limit {limit}",
+            expected="1 or more",
+            hint="leave --limit out to score every document",
+        )
     if task.kind == "examples":
         if task.examples is None:
             raise TaskError("no examples file is given", hint="give --examples FILE")

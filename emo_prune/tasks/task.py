@@ -74,7 +74,12 @@ class TaskOptions:
                 hint="give --num-fewshot 0 for no demonstrations",
             )
         if self.seed < 0:
-            raise TaskError("the seed is negative", got=self.seed, expected="0 or more")
+            raise TaskError(
+                "the seed is negative",
+                got=self.seed,
+                expected="0 or more",
+                hint="give --seed 0, or leave it out",
+            )
 
 
 def parse_task(task: str | None, examples: Path | None = None) -> Task:
@@ -180,4 +185,5 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
             f"the option {option!r} has no such value",
             got=value,
             expected=" or ".join(allowed),
+            hint=f"give --{option} {allowed[0]}",
         )

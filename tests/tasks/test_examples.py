@@ -15,6 +15,7 @@ from emo_prune.tasks import (
     evaluation_set,
     parse_task,
 )
+from tests.evaluation.tiny import byte_tokenizer
 
 
 def _file(folder: Path, *rows: Any, name: str = "mine.jsonl") -> Path:
@@ -114,6 +115,9 @@ def test_bad_rows_are_named_by_file_and_line(
         ("broken.jsonl", b'{"text": "x"\n'),
         ("latin.jsonl", b'{"text": "\xe9"}\n'),
         ("fake.jsonl.gz", b"no gzip"),
+        ("half.jsonl", b'{"text": "\\ud800"}\n'),
+        ("twice.jsonl", b'{"text": "x", "text": "y"}\n'),
+        ("wide.jsonl", '{"text": "x"}\n'.encode("utf-16")),
         ("cut.jsonl.gz", gzip.compress(b'{"text": "one"}\n' * 99)[:-12]),
     ],
 )
@@ -123,6 +127,45 @@ def test_bad_files_are_refused(name: str, content: bytes, tmp_path: Path) -> Non
     with pytest.raises(BadExamples) as caught:
         _read(path)
     assert name in str(caught.value)
+    assert "expected" in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_file_that_is_no_gzip_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "plain.jsonl.gz"
+    path.write_text('{"text": "one"}')
+    with pytest.raises(BadExamples, match=r"plain\.jsonl\.gz.*gzip archive") as caught:
+        _read(path)
+    assert ".gz" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "mine.txt"])
+def test_a_byte_order_mark_is_no_part_of_the_text(name: str, tmp_path: Path) -> None:
+    content = '{"text": "one"}\n' if name.endswith("l") else "one\n"
+    (tmp_path / name).write_text(content, encoding="utf-8-sig")
+    assert [e.completion for e in _read(tmp_path / name).examples] == ["one"]
+
+
+@pytest.mark.parametrize("rendered", ["", " \n"])
+def test_messages_that_render_to_nothing_are_refused(
+    rendered: str, tmp_path: Path
+) -> None:
+    path = _file(tmp_path, {"messages": [{"role": "user", "content": "hi"}]})
+    with pytest.raises(BadExamples, match="line 1"):
+        _read(path, render_messages=lambda _: rendered)
+
+
+def test_messages_that_the_template_refuses_are_named(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    path = _file(tmp_path, {"messages": [{"role": "user", "content": "hi"}]})
+    with pytest.raises(BadExamples, match=r"line 1.*roles must alternate"):
+        _read(
+            path,
+            render_messages=lambda m: str(
+                tokenizer.apply_chat_template(m, tokenize=False)
+            ),
+        )
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
