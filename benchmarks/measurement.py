@@ -84,9 +84,9 @@ def touch_memory(num_bytes: int, cache: Path) -> None:
     The host of a virtual machine takes free memory back, and its next use is several
     times slower than writing a file: whoever comes first would pay for all.
     """
-    code = "import mmap, sys; m = mmap.mmap(-1, int(sys.argv[1])); m[::4096] = m[::4096]"
-    command = [sys.executable, "-c", code, str(max(num_bytes, 1))]
-    run("touching memory", command, cache)
+    code = "import mmap, sys; m = mmap.mmap(-1, int(sys.argv[1])); "
+    code += "m[::4096] = m[::4096]"
+    run("touching memory", [sys.executable, "-c", code, str(num_bytes)], cache)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> Any:

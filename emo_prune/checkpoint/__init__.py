@@ -15,7 +15,7 @@ from emo_prune.checkpoint.checkpoint import (
 from emo_prune.checkpoint.header import DTYPE_BITS, Tensor, parse_header
 from emo_prune.checkpoint.hub import local_folder
 from emo_prune.checkpoint.known import locate, remember
-from emo_prune.checkpoint.source import ByteSource, FolderSource
+from emo_prune.checkpoint.source import ByteSource, FolderSource, Wanted
 from emo_prune.checkpoint.writer import (
     ByteRange,
     OutputTensor,
@@ -33,6 +33,7 @@ __all__ = [
     "OutputTensor",
     "Shard",
     "Tensor",
+    "Wanted",
     "local_folder",
     "locate",
     "name_of_folder",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emo_prune.checkpoint.source import write_at
+from emo_prune.checkpoint.source import Wanted, write_at
 from emo_prune.errors import HubError, MissingShard, NotACheckpoint
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
@@ -79,6 +80,7 @@ class HubSource:
     def __init__(self, repository: str, revision: str | None = None) -> None:
         self.repository = repository
         self.revision = revision
+        self.bytes_read = 0
         self._sizes: dict[str, int] = {}
         # The first answer tells the commit; later ones then cannot be of another.
         self.size("config.json")
@@ -117,7 +119,13 @@ class HubSource:
             body = bytes(answer.read())
         if len(body) != end - start:
             raise self._odd(file, f"{len(body):,} bytes", f"{end - start:,}")
+        self.bytes_read += len(body)
         return body
+
+    def fill(self, wanted: Sequence[Wanted]) -> None:
+        """Fill buffers, one range request each."""
+        for file, start, buffer in wanted:
+            buffer[:] = self.read(file, start, start + len(buffer))
 
     def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
         """Write bytes [start, end) of a file to a descriptor, at a position of it."""

@@ -5,23 +5,40 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from emo_prune.errors import CheckpointError, HeaderError, MissingShard
 
 _BUFFER = 1024 * 1024  # larger ones fall out of the processor's cache
 
 
+class Wanted(NamedTuple):
+    """Bytes of a file from `start` on, as many as `buffer` (writable) holds."""
+
+    file: str
+    start: int
+    buffer: memoryview
+
+
 class ByteSource(Protocol):
-    """Files of one checkpoint, read by byte range."""
+    """Files of one checkpoint, read by byte range.
+
+    `bytes_read` counts the bytes that came from the disk or over the wire so far.
+    """
+
+    bytes_read: int
 
     def size(self, file: str) -> int:
         """Return the size of a file in bytes; raise `MissingShard` without it."""
 
     def read(self, file: str, start: int, end: int) -> bytes:
         """Return bytes [start, end) of a file."""
+
+    def fill(self, wanted: Sequence[Wanted]) -> None:
+        """Fill buffers; reads that lie close together or far away may be joined."""
 
     def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
         """Write bytes [start, end) of a file to a descriptor, at a position of it.
@@ -38,6 +55,8 @@ class FolderSource:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.bytes_read = 0
+        self._counting = threading.Lock()
 
     def size(self, file: str) -> int:
         """Return the size of a file in bytes; raise `MissingShard` without it."""
@@ -46,15 +65,21 @@ class FolderSource:
 
     def read(self, file: str, start: int, end: int) -> bytes:
         """Return bytes [start, end) of a file; raise `HeaderError` if it is shorter."""
-        with self._open(file) as descriptor:
-            pieces = []
-            while start < end:
-                piece = os.pread(descriptor, end - start, start)
-                if not piece:
-                    raise _ends_early(file, start)
-                pieces.append(piece)
-                start += len(piece)
-            return b"".join(pieces)
+        buffer = bytearray(end - start)
+        self.fill([Wanted(file, start, memoryview(buffer))])
+        return bytes(buffer)
+
+    def fill(self, wanted: Sequence[Wanted]) -> None:
+        """Fill buffers, in order; raise `HeaderError` if a file is shorter."""
+        for file, start, buffer in wanted:
+            with self._open(file) as descriptor:
+                self._count(len(buffer))
+                while buffer:
+                    size = os.preadv(descriptor, [buffer], start)
+                    if not size:
+                        raise _ends_early(file, start)
+                    buffer = buffer[size:]
+                    start += size
 
     def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
         """Write bytes [start, end) of a file to a descriptor, at a position of it.
@@ -64,6 +89,7 @@ class FolderSource:
         """
         buffer = memoryview(bytearray(min(_BUFFER, end - start)))
         with self._open(file) as descriptor:
+            self._count(end - start)
             while start < end:
                 size = os.preadv(descriptor, [buffer[: end - start]], start)
                 if not size:
@@ -86,6 +112,10 @@ class FolderSource:
                 if not any(part.startswith(".") for part in name.split("/"))
             )
         )
+
+    def _count(self, num_bytes: int) -> None:
+        with self._counting:  # several threads may read
+            self.bytes_read += num_bytes
 
     @contextlib.contextmanager
     def _open(self, file: str) -> Iterator[int]:
