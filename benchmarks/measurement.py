@@ -89,6 +89,19 @@ def touch_memory(num_bytes: int, cache: Path) -> None:
     run("touching memory", [sys.executable, "-c", code, str(num_bytes)], cache)
 
 
+def read_through(file: Path) -> None:
+    """Bring a file into the page cache."""
+    buffer = bytearray(4 * 1024 * 1024)
+    with file.open("rb", buffering=0) as opened:
+        while opened.readinto(buffer):
+            pass
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of a folder's files."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def _wait(process: subprocess.Popen[bytes]) -> Any:
     """Wait for a process; return what the kernel counted for it alone."""
     try:

@@ -17,6 +17,7 @@
     │   ├── DataMissing
     │   └── BadExamples
     ├── RoutingError               what was observed makes no sense (NaN, no tokens)
+    │   └── StaleRun               an interrupted run that this one cannot go on from
     ├── SelectionError             which experts stay
     │   ├── BudgetError            too few or too many experts asked for
     │   ├── BadSelection           a selection or scores file that is not valid
@@ -132,6 +133,10 @@ class BadExamples(TaskError):
 
 class RoutingError(EmoPruneError):
     """The routing that was observed makes no sense."""
+
+
+class StaleRun(RoutingError):
+    """The saved state of an interrupted run is of another run, or damaged."""
 
 
 class SelectionError(EmoPruneError):

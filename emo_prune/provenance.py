@@ -12,9 +12,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from emo_prune.errors import ExportError, NotEnoughDisk
 
@@ -114,9 +114,21 @@ def write_atomically(path: Path, data: str | bytes, *, durable: bool = True) -> 
     Raises:
         NotEnoughDisk, ExportError: the disk is full, or the file cannot be written.
     """
+    with replacing(path, durable=durable) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
+    """Lend a file to write to, which gets its name when the block ends without error.
+
+    Raises:
+        NotEnoughDisk, ExportError: the disk is full, or the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, data.encode() if isinstance(data, str) else data, durable)
+        with _temporary(path, durable) as file:
+            yield file
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise (NotEnoughDisk if full else ExportError)(
@@ -127,13 +139,14 @@ def write_atomically(path: Path, data: str | bytes, *, durable: bool = True) -> 
         ) from None
 
 
-def _write(path: Path, raw: bytes, durable: bool) -> None:
+@contextlib.contextmanager
+def _temporary(path: Path, durable: bool) -> Iterator[IO[bytes]]:
     handle, temporary = tempfile.mkstemp(
         dir=path.parent, prefix=f".{path.name}.", suffix=".partial"
     )
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+            yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.architectures import MoEModel, fingerprint, prune_config
+from emo_prune.architectures.subset import subset_tensors
 from emo_prune.checkpoint import (
     DTYPE_BITS,
     OutputTensor,
@@ -22,7 +23,6 @@ from emo_prune.export.qwen2_moe import (
     refuse_inexact,
 )
 from emo_prune.export.record import RECORD, ExportRecord, Layout
-from emo_prune.export.subset import subset_tensors
 from emo_prune.provenance import readable_json
 from emo_prune.selection import Selection, check_selection
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emo_prune.architectures import MoELayer, MoEModel
+from emo_prune.architectures.subset import rows, whole
 from emo_prune.checkpoint import ByteRange, ByteSource, OutputTensor, Tensor
 from emo_prune.errors import NotExact
-from emo_prune.export.subset import rows, whole
 
 _LAYER_NAMES = {
     "pre_attention_layernorm.weight": "input_layernorm.weight",

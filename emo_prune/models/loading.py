@@ -27,7 +27,7 @@ __all__ = [
 
 # What transformers raises when a config or a tokenizer file makes no sense: it has no
 # error of its own, so an unknown name is a KeyError, a zero a ZeroDivisionError, ...
-_FAILURES = (
+LOADING_FAILURES = (
     OSError,
     ValueError,
     RuntimeError,
@@ -76,11 +76,11 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
                 where=device,
                 hint="try --dtype bfloat16, --device auto or --device cpu",
             ) from None
-        except _FAILURES as error:
+        except LOADING_FAILURES as error:
             raise CheckpointError(
                 "transformers cannot load the checkpoint",
                 where=folder.name,
-                got=_reason(error),
+                got=failure_reason(error),
                 hint="check that AutoModelForCausalLM.from_pretrained loads it",
             ) from None
     missing = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
@@ -108,12 +108,12 @@ def load_tokenizer(folder: Path) -> Any:
             readable = bool(tokenizer.encode("a", add_special_tokens=False))
         except Exception as error:
             # the tokenizers library has no error class: it raises Exception itself
-            if type(error) is not Exception and not isinstance(error, _FAILURES):
+            if type(error) is not Exception and not isinstance(error, LOADING_FAILURES):
                 raise
             raise CheckpointError(
                 "the checkpoint has no tokenizer that transformers can load",
                 where=folder.name,
-                got=_reason(error),
+                got=failure_reason(error),
                 hint=_TOKENIZER_HINT,
             ) from None
     if not readable:
@@ -152,7 +152,8 @@ def context_length(config: Mapping[str, Any]) -> int | None:
     return length
 
 
-def _reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
+    """Return one line that says what went wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # of a field that fails its check, the first line names the field, the second why
     shown = lines[:2] if isinstance(error, StrictDataclassError) else lines[:1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emo_prune.architectures import MoELayer, MoEModel
+from emo_prune.architectures.layout import MoELayer, MoEModel
 from emo_prune.checkpoint import ByteRange, OutputTensor, Tensor
 from emo_prune.errors import LayoutMismatch
 
@@ -21,7 +21,10 @@ def subset_tensors(
     """
     pruned: dict[str, OutputTensor | None] = {t.name: None for t in model.predictors}
     for layer in model.layers:
-        pruned.update(_layer_tensors(layer, kept[layer.layer]))
+        ids = kept[layer.layer]
+        pruned.update({t.name: None for expert in layer.experts for t in expert})
+        cut = (*router_tensors(layer, ids), *expert_tensors(layer, ids))
+        pruned.update({tensor.name: tensor for tensor in cut})
     outputs = [
         pruned[tensor.name] if tensor.name in pruned else whole(tensor)
         for tensor in model.checkpoint.tensors.values()
@@ -62,16 +65,16 @@ def rows(tensor: Tensor, kept: Sequence[int]) -> OutputTensor:
     )
 
 
-def _layer_tensors(
-    layer: MoELayer, kept: Sequence[int]
-) -> dict[str, OutputTensor | None]:
-    outputs: dict[str, OutputTensor | None] = {
-        tensor.name: None for expert in layer.experts for tensor in expert
-    }
-    for tensor in (*layer.router, *layer.stacked):
-        outputs[tensor.name] = rows(tensor, kept)
+def router_tensors(layer: MoELayer, kept: Sequence[int]) -> list[OutputTensor]:
+    """Return a layer's router cut to the kept experts."""
+    return [rows(tensor, kept) for tensor in layer.router]
+
+
+def expert_tensors(layer: MoELayer, kept: Sequence[int]) -> list[OutputTensor]:
+    """Return the kept experts of a layer, numbered 0..K-1 in the given order."""
+    outputs = [rows(tensor, kept) for tensor in layer.stacked]
     for new, old in enumerate(kept):
         for tensor in layer.experts[old] if layer.experts else ():
             name = tensor.name.replace(f".experts.{old}.", f".experts.{new}.", 1)
-            outputs[tensor.name] = whole(tensor, name)
+            outputs.append(whole(tensor, name))
     return outputs

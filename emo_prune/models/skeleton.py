@@ -1,0 +1,211 @@
+"""A model without weights, whose layers are given theirs one at a time.
+
+The model is transformers' own, built on the meta device: its masks, rotary embeddings,
+layer modules and experts interface do the work. `fresh_layer` lends a layer to be
+filled and run; afterwards its weights are gone. Buffers that are computed rather than
+stored (rotary frequencies) are real from the start.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import convert_and_load_state_dict_in_model
+from transformers.modeling_utils import LoadStateDictConfig
+
+from emo_prune.errors import CheckpointError, SettingsError
+from emo_prune.models.loading import (
+    LOADING_FAILURES,
+    failure_reason,
+    quiet_transformers,
+)
+
+_INDEX = re.compile(r"layers\.(\d+)\.")
+
+
+class _LayerDone(Exception):
+    """Ends a forward pass once the layer that was asked for has run."""
+
+    def __init__(self, output: Any) -> None:
+        self.output = output
+
+
+class Skeleton:
+    """A model of transformers without weights, to be run layer by layer."""
+
+    def __init__(self, model: Any, device: torch.device) -> None:
+        self.model = model
+        self.device = device
+        self.dtype: torch.dtype = model.dtype
+        self._layers: nn.ModuleList = model.base_model.layers
+        self._loading = LoadStateDictConfig(
+            device_map={"": device},
+            dtype=self.dtype,
+            dtype_plan=model._get_dtype_plan(self.dtype),
+            weight_mapping=get_model_conversion_mapping(model),
+        )
+        for layer in self._layers:
+            layer.forward = _pass_on
+        for module in model.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                if not buffer.is_meta:
+                    setattr(module, name, buffer.to(device))
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self._layers)
+
+    @contextmanager
+    def fresh_layer(self, index: int) -> Iterator[nn.Module]:
+        """Lend a layer without weights; whatever was done to it ends with the block."""
+        empty = self._layers[index]
+        lent = copy.deepcopy(empty)
+        del lent.forward  # its class's own again
+        self._layers[index] = lent
+        try:
+            yield lent
+        finally:
+            self._layers[index] = empty
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Fill parameters from tensors with the names they have in the checkpoint.
+
+        transformers renames, fuses and casts them as when it loads a whole model.
+
+        Raises:
+            CheckpointError: a tensor does not fit the model.
+        """
+        with quiet_transformers():
+            info, _ = convert_and_load_state_dict_in_model(
+                self.model, dict(tensors), self._loading
+            )
+        problems = [*map(str, info.mismatched_keys), *info.conversion_errors]
+        if problems:
+            raise CheckpointError(
+                "tensors of the checkpoint do not fit the model",
+                got=problems[0],
+                expected="the shapes that the config announces",
+                hint="check that config.json belongs to these shards",
+            )
+
+    def run(self, index: int, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return what a layer makes of hidden states [examples, tokens, hidden].
+
+        The model's own forward pass prepares masks and positions for the layer.
+        """
+        layer: Any = self._layers[index]
+        own = type(layer).forward
+
+        def run_and_stop(*args: Any, **kwargs: Any) -> None:
+            if args:
+                args = (hidden, *args[1:])
+            else:
+                kwargs["hidden_states"] = hidden
+            raise _LayerDone(own(layer, *args, **kwargs))
+
+        layer.forward = run_and_stop
+        try:
+            with torch.inference_mode():
+                self.model.base_model(
+                    inputs_embeds=hidden,
+                    attention_mask=attention_mask.to(self.device),
+                    use_cache=False,
+                    output_router_logits=False,
+                )
+        except _LayerDone as done:
+            first: Tensor
+            first = done.output[0] if isinstance(done.output, tuple) else done.output
+            return first
+        finally:
+            del layer.forward
+        raise RuntimeError(f"the forward pass never came to layer {index}")
+
+    def embed(self, rows: Tensor, ids: Tensor) -> Tensor:
+        """Return the embeddings [examples, tokens, hidden] of tokens.
+
+        rows: [tokens that occur, hidden]; ids: [examples, tokens], positions in it.
+        """
+        module = copy.deepcopy(self.model.get_input_embeddings())
+        module.weight = nn.Parameter(rows.to(self.device, self.dtype), False)
+        module.padding_idx = None  # an id of the whole table, and of training alone
+        with torch.inference_mode():
+            embedded: Tensor = module(ids.to(self.device))
+        return embedded
+
+
+def build_skeleton(
+    folder: Path, *, device: torch.device, dtype: str = "auto"
+) -> Skeleton:
+    """Build a model from its config alone.
+
+    Args:
+        folder: holds config.json.
+        device: where layers are run.
+        dtype: one of `DTYPES`; "auto" is what the config says.
+
+    Raises:
+        CheckpointError: transformers cannot build it.
+        SettingsError: it is quantised; such a model is loaded whole.
+    """
+    from accelerate import init_empty_weights
+
+    with quiet_transformers():
+        try:
+            config = AutoConfig.from_pretrained(folder)
+            _refuse_quantised(config)
+            wanted = config.dtype if dtype == "auto" else getattr(torch, dtype)
+            with init_empty_weights(include_buffers=False):
+                model = AutoModelForCausalLM.from_config(
+                    config, dtype=wanted or torch.float32
+                )
+        except LOADING_FAILURES as error:
+            raise CheckpointError(
+                "transformers cannot build the model",
+                where=folder.name,
+                got=failure_reason(error),
+                hint="check that AutoModelForCausalLM.from_pretrained loads it",
+            ) from None
+    return Skeleton(model.eval(), device)
+
+
+def layer_of(name: str) -> int | None:
+    """Return the layer that a tensor belongs to by its name; None outside layers."""
+    found = _INDEX.search(name)
+    return int(found[1]) if found else None
+
+
+def refuse_unfilled(layer: nn.Module, where: str) -> None:
+    """Raise `CheckpointError` if a parameter of a layer has no weights yet."""
+    tensors = (*layer.named_parameters(), *layer.named_buffers())
+    empty = [name for name, tensor in tensors if tensor.is_meta]
+    if empty:
+        raise CheckpointError(
+            "weights of the model are missing from the checkpoint",
+            where=where,
+            got=f"{len(empty)} missing, such as {empty[0]}",
+            hint="the checkpoint is incomplete, or of another model type",
+        )
+
+
+def _pass_on(*args: Any, **kwargs: Any) -> Any:
+    """Stand in for a layer that has no weights now: hidden states pass unchanged."""
+    return args[0] if args else kwargs["hidden_states"]
+
+
+def _refuse_quantised(config: Any) -> None:
+    if getattr(config, "quantization_config", None) is not None:
+        raise SettingsError(
+            "a quantised model cannot be run layer by layer",
+            where="config.json, quantization_config",
+            expected="weights in float32, bfloat16 or float16",
+            hint="use select --no-stream and export, or the unquantised checkpoint",
+        )

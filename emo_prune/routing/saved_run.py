@@ -1,0 +1,180 @@
+"""The state of a streamed run after a layer, so that an interrupted run can go on.
+
+One file beside the output, replaced as a whole after each layer: a safetensors header,
+the hidden states, what was counted, and the facts that say which run it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from emo_prune.architectures import MoEModel
+from emo_prune.checkpoint import (
+    ByteRange,
+    FolderSource,
+    OutputTensor,
+    Shard,
+    Tensor,
+    Wanted,
+    parse_header,
+)
+from emo_prune.errors import CheckpointError, OutputExists, StaleRun
+from emo_prune.provenance import canonical_json, replacing, strict_json
+from emo_prune.routing.counts import LayerRouting
+from emo_prune.routing.stream import Calibration
+
+_FACTS = "facts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedRun:
+    """Where a run is saved, and what it is: another one cannot go on from there.
+
+    `key` holds model, tokens and options as values of JSON.
+    """
+
+    path: Path
+    key: Mapping[str, Any]
+
+    def refuse_leftover(self, *, force: bool) -> None:
+        """Remove an earlier run's state with `force`, else refuse to write over it.
+
+        Raises:
+            OutputExists: the state of an interrupted run is there.
+        """
+        if not self.path.exists():
+            return
+        if not force:
+            raise OutputExists(
+                "an interrupted run is in the way",
+                where=self.path,
+                hint="go on from there with --resume, or start over with --force",
+            )
+        self.remove()
+
+    def save(
+        self, done: int, calibrations: Sequence[Calibration], notes: Mapping[str, Any]
+    ) -> None:
+        """Save the state after a layer; `notes` are whatever else is to be kept.
+
+        Raises:
+            NotEnoughDisk, ExportError: it cannot be written.
+        """
+        facts = {"key": dict(self.key), "done": done, "notes": dict(notes)}
+        parts = {_FACTS: np.frombuffer(canonical_json(facts).encode(), np.uint8)}
+        for number, calibration in enumerate(calibrations):
+            hidden = calibration.hidden.flat.view(torch.uint8).numpy()
+            parts[f"{number}.hidden"] = hidden
+            for layer in calibration.routing:
+                for name, array in _arrays(layer):
+                    raw = np.ascontiguousarray(array).view(np.uint8).ravel()
+                    parts[f"{number}.{layer.layer}.{name}"] = raw
+        outputs = tuple(
+            OutputTensor(
+                name=name,
+                dtype="U8",
+                shape=raw.shape,
+                ranges=(ByteRange("", 0, raw.nbytes),),
+            )
+            for name, raw in parts.items()
+        )
+        with replacing(self.path) as file:
+            file.write(Shard(name=self.path.name, tensors=outputs).header)
+            for raw in parts.values():
+                file.write(raw.data)
+
+    def load(
+        self, model: MoEModel, calibrations: Sequence[Calibration]
+    ) -> tuple[int, dict[str, Any]]:
+        """Bring calibrations to where they were; return the layers done, and notes.
+
+        Without a saved state nothing is done yet.
+
+        Raises:
+            StaleRun: it is of another run, or damaged.
+        """
+        if not self.path.exists():
+            return 0, {}
+        source = FolderSource(self.path.parent)
+        try:
+            tensors = self._tensors(source)
+            facts = strict_json(_read(source, tensors[_FACTS]))
+            self._check(facts["key"])
+            for number, calibration in enumerate(calibrations):
+                hidden = calibration.hidden.flat.view(torch.uint8).numpy()
+                at = tensors[f"{number}.hidden"]
+                if at.num_bytes != hidden.nbytes:
+                    raise ValueError("hidden states of another size")
+                source.fill([Wanted(at.shard, at.start, hidden.data)])
+                calibration.routing[:] = _routing(source, tensors, number, model)
+            return int(facts["done"]), dict(facts["notes"])
+        except (CheckpointError, KeyError, TypeError, ValueError, OSError) as error:
+            raise StaleRun(
+                "the state of the interrupted run cannot be read",
+                where=self.path,
+                got=str(error),
+                expected="the file that the run wrote",
+                hint="start over with --force",
+            ) from None
+
+    def remove(self) -> None:
+        """Remove the state: the run is finished, or to be started over."""
+        self.path.unlink(missing_ok=True)
+
+    def _tensors(self, source: FolderSource) -> dict[str, Tensor]:
+        name, size = self.path.name, self.path.stat().st_size
+        length = int.from_bytes(source.read(name, 0, 8), "little")
+        raw = source.read(name, 8, 8 + length)
+        return {tensor.name: tensor for tensor in parse_header(raw, size, name)}
+
+    def _check(self, found: Mapping[str, Any]) -> None:
+        wanted = json.loads(canonical_json(dict(self.key)))
+        differing = sorted(
+            name for name in {*wanted, *found} if wanted.get(name) != found.get(name)
+        )
+        if differing:
+            raise StaleRun(
+                "the interrupted run was another one",
+                where=self.path,
+                got=f"another {differing[0]}: {found.get(differing[0])!r}"[:200],
+                expected=repr(wanted.get(differing[0]))[:200],
+                hint="repeat the options of that run, or start over with --force",
+            )
+
+
+def _arrays(layer: LayerRouting) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    for part in fields(layer):
+        value = getattr(layer, part.name)
+        if isinstance(value, np.ndarray):
+            yield part.name, value
+
+
+def _routing(
+    source: FolderSource, tensors: Mapping[str, Tensor], number: int, model: MoEModel
+) -> list[LayerRouting]:
+    routing = []
+    for layer in model.layers:
+        prefix = f"{number}.{layer.layer}."
+        arrays: dict[str, Any] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(prefix):
+                part = name.removeprefix(prefix)
+                counts = part in ("num_tokens", "picks")
+                raw = _read(source, tensor)
+                values = np.frombuffer(raw, np.int64 if counts else np.float64).copy()
+                shape = (2,) if part == "num_tokens" else (2, layer.num_experts)
+                arrays[part] = values.reshape(shape)
+        if arrays:
+            routing.append(LayerRouting(layer=layer.layer, **arrays))
+    return routing
+
+
+def _read(source: FolderSource, tensor: Tensor) -> bytes:
+    return source.read(tensor.shard, tensor.start, tensor.end)

@@ -1,0 +1,138 @@
+"""A layer's tensors, read from the checkpoint byte range by byte range.
+
+What is read is kept as it lies on disk, so that `extract` can write the very bytes it
+has run. A thread reads ahead of the layer that is being computed; for a GPU into pinned
+memory, from where the copy runs beside the computation.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from emo_prune.checkpoint import ByteRange, ByteSource, OutputTensor, Wanted
+from emo_prune.errors import RoutingError
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "BOOL": torch.bool,
+}
+
+
+class HeldBytes:
+    """Byte ranges of a checkpoint that are in memory."""
+
+    def __init__(self, source: ByteSource, *, pinned: bool = False) -> None:
+        self._source = source
+        self._pinned = pinned
+        self._starts: list[tuple[str, int]] = []
+        self._buffers: list[Tensor] = []
+
+    def read(self, tensors: Iterable[OutputTensor]) -> None:
+        """Read what the tensors are made of, unless it is held already."""
+        pieces = [piece for tensor in tensors for piece in tensor.ranges]
+        missing = [piece for piece in pieces if self.find(piece) is None]
+        wanted = []
+        for piece in dict.fromkeys(missing):
+            buffer = torch.empty(
+                piece.num_bytes, dtype=torch.uint8, pin_memory=self._pinned
+            )
+            key = (piece.file, piece.start)
+            at = bisect.bisect(self._starts, key)
+            self._starts.insert(at, key)
+            self._buffers.insert(at, buffer)
+            wanted.append(Wanted(*key, buffer.numpy().data))
+        self._source.fill(wanted)
+
+    def find(self, piece: ByteRange) -> Tensor | None:
+        """Return the bytes of a range, uint8; None if they are not all held."""
+        at = bisect.bisect(self._starts, (piece.file, piece.start)) - 1
+        if at < 0 or self._starts[at][0] != piece.file:
+            return None
+        offset = piece.start - self._starts[at][1]
+        if offset + piece.num_bytes > len(self._buffers[at]):
+            return None
+        return self._buffers[at][offset : offset + piece.num_bytes]
+
+    def has(self, tensors: Iterable[OutputTensor]) -> bool:
+        """Tell whether everything the tensors are made of is held."""
+        return all(
+            self.find(piece) is not None
+            for tensor in tensors
+            for piece in tensor.ranges
+        )
+
+    def tensor(self, output: OutputTensor) -> Tensor:
+        """Return a tensor that has been read; its memory is shared where it can be."""
+        parts = [self.find(piece) for piece in output.ranges]
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts):
+            raise RuntimeError(f"{output.name} has not been read")
+        raw = found[0] if len(found) == 1 else torch.cat(found)
+        return raw.view(torch_dtype(output)).reshape(output.shape)
+
+
+class ReadAhead:
+    """Reads the next layer's tensors while the current one is computed."""
+
+    def __init__(self, source: ByteSource, *, pinned: bool = False) -> None:
+        self._source = source
+        self._pinned = pinned
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._next: dict[int, Future[HeldBytes]] = {}
+
+    def start(self, layer: int, tensors: Sequence[OutputTensor]) -> None:
+        """Begin to read a layer's tensors."""
+        self._next[layer] = self._thread.submit(self._read, tensors)
+
+    def take(self, layer: int, tensors: Sequence[OutputTensor]) -> HeldBytes:
+        """Return a layer's tensors once they are there."""
+        if layer not in self._next:
+            self.start(layer, tensors)
+        return self._next.pop(layer).result()
+
+    def _read(self, tensors: Sequence[OutputTensor]) -> HeldBytes:
+        held = HeldBytes(self._source, pinned=self._pinned)
+        held.read(tensors)
+        return held
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def reading_ahead(source: ByteSource, *, pinned: bool) -> Iterator[ReadAhead]:
+    """Lend a reader whose thread ends with the block."""
+    reader = ReadAhead(source, pinned=pinned)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def torch_dtype(tensor: OutputTensor) -> torch.dtype:
+    """Return torch's name of a tensor's dtype.
+
+    Raises:
+        RoutingError: a model cannot compute with it as it lies there.
+    """
+    if tensor.dtype not in _DTYPES:
+        raise RoutingError(
+            "a model cannot be run layer by layer on tensors of this type",
+            where=tensor.name,
+            got=tensor.dtype,
+            expected=", ".join(_DTYPES),
+            hint="use select --no-stream and export, or the unquantised checkpoint",
+        )
+    return _DTYPES[tensor.dtype]
