@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from measurement import BenchmarkError, missed, save
+from measurement import BenchmarkError, missed, run, save
 
 Document = dict[str, Any]
 Row = tuple[str, ...]
@@ -82,6 +82,15 @@ def emo_prune() -> str:
     return found
 
 
+def make_model(folder: Path, layers: int) -> Path:
+    """Make the checkpoint, in a process of its own."""
+    note(f"making a checkpoint of {layers} layers")
+    model = folder / "model"
+    command = [*script("make_checkpoint"), model, "--layers", str(layers)]
+    run("making the checkpoint", command, folder / "cache")
+    return model
+
+
 def note(text: str) -> None:
     """Say what is going on, away from the results."""
     print(text, file=sys.stderr, flush=True)
@@ -98,4 +107,14 @@ def table(rows: Sequence[Row]) -> str:
             ]
         )
         for row in rows
+    )
+
+
+def figures(name: str, facts: dict[str, Any]) -> Row:
+    """Return one row of the table."""
+    return (
+        name.replace("_", " "),
+        f"{facts['wall_s']:.2f} s",
+        f"{facts['cpu_s']:.2f} s",
+        f"{facts['peak_rss_bytes'] / 1e6:,.0f} MB",
     )

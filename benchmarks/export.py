@@ -16,13 +16,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from command_line import (
     Document,
     Row,
     emo_prune,
+    figures,
     finish,
+    make_model,
     note,
     parser,
     script,
@@ -32,8 +33,10 @@ from measurement import (
     BenchmarkError,
     Run,
     budget,
+    folder_bytes,
     machine,
     read_json,
+    read_through,
     run,
     summary,
     touch_memory,
@@ -106,15 +109,6 @@ def measure(options: argparse.Namespace) -> Document:
         return document
 
 
-def make_model(folder: Path, layers: int) -> Path:
-    """Make the checkpoint, in a process of its own."""
-    note(f"making a checkpoint of {layers} layers")
-    model = folder / "model"
-    command = [*script("make_checkpoint"), model, "--layers", str(layers)]
-    run("making the checkpoint", command, folder / "cache")
-    return model
-
-
 def time_alternately(bench: Workbench, repeat: int) -> None:
     """Time export and cp in turns, each first every other time.
 
@@ -161,14 +155,6 @@ def time_load_all(bench: Workbench) -> Run:
     return bench.load_all()
 
 
-def read_through(file: Path) -> None:
-    """Bring a file into the page cache."""
-    buffer = bytearray(4 * 1024 * 1024)
-    with file.open("rb", buffering=0) as opened:
-        while opened.readinto(buffer):
-            pass
-
-
 def describe(bench: Workbench, loaded: Run | None, before: Document) -> Document:
     """Return what was measured."""
     config = read_json(bench.exported / "config.json")
@@ -209,11 +195,6 @@ def paired_ratio(bench: Workbench) -> float:
     return statistics.median(export.wall_s / copy.wall_s for export, copy in pairs)
 
 
-def folder_bytes(folder: Path) -> int:
-    """Return the bytes of a folder's files."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
 def check_same_tensors(bench: Workbench) -> bool:
     """Check that both ways gave the same tensors, bit for bit.
 
@@ -246,16 +227,6 @@ def rows(document: Document) -> list[Row]:
         for name, facts in document["budgets"].items()
     ]
     return [*found, *limits]
-
-
-def figures(name: str, facts: dict[str, Any]) -> Row:
-    """Return one row of the table."""
-    return (
-        name.replace("_", " "),
-        f"{facts['wall_s']:.2f} s",
-        f"{facts['cpu_s']:.2f} s",
-        f"{facts['peak_rss_bytes'] / 1e6:,.0f} MB",
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
