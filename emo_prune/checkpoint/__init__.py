@@ -2,7 +2,9 @@
 
 `open_checkpoint` reads the config, the index and the safetensors headers of a local
 folder or a Hub repository, checks them against each other and against the files, and
-returns a `Checkpoint`. `plan_shards` and `write_shard` write byte ranges of it to new
+returns a `Checkpoint`. `open_remote` does so for a Hub repository even where a local
+copy exists; its shards are read by range, and `support_folder` has the rest.
+`plan_shards` and `write_shard` write byte ranges of it to new
 files. No tensor is ever decoded, so every dtype works; torch is never imported.
 """
 
@@ -10,10 +12,11 @@ from emo_prune.checkpoint.checkpoint import (
     Checkpoint,
     name_of_folder,
     open_checkpoint,
-    parse_json,
+    open_remote,
 )
 from emo_prune.checkpoint.header import DTYPE_BITS, Tensor, parse_header
-from emo_prune.checkpoint.hub import local_folder
+from emo_prune.checkpoint.hub import local_folder, support_folder
+from emo_prune.checkpoint.index import parse_json
 from emo_prune.checkpoint.known import locate, remember
 from emo_prune.checkpoint.source import ByteSource, FolderSource, Wanted
 from emo_prune.checkpoint.writer import (
@@ -38,9 +41,11 @@ __all__ = [
     "locate",
     "name_of_folder",
     "open_checkpoint",
+    "open_remote",
     "parse_header",
     "parse_json",
     "plan_shards",
     "remember",
+    "support_folder",
     "write_shard",
 ]

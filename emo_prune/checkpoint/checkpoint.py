@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from emo_prune.checkpoint.header import Tensor, header_length, parse_header
-from emo_prune.checkpoint.hub import (
-    HubSource,
-    cached_folder,
-    looks_like_hub_id,
-    no_folder,
-)
+from emo_prune.checkpoint.hub import cached_folder, looks_like_hub_id, no_folder
+from emo_prune.checkpoint.hub_source import HubSource
+from emo_prune.checkpoint.index import check_index, parse_json, shards_of
 from emo_prune.checkpoint.source import ByteSource, FolderSource
-from emo_prune.errors import IndexMismatch, MissingShard, NotACheckpoint
-from emo_prune.provenance import strict_json
+from emo_prune.checkpoint.threads import several
+from emo_prune.errors import HubError, IndexMismatch, MissingShard, NotACheckpoint
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
+_FIRST_READ = 256 * 1024  # most headers are shorter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +51,40 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
         HubError: the Hub cannot be reached, or refuses.
         HeaderError, IndexMismatch, MissingShard: the files are not sound.
     """
-    source, name, revision = _find(model, revision)
+    return _opened(*_find(model, revision), model)
+
+
+def open_remote(
+    repository: str, revision: str | None = None, cache: Path | None = None
+) -> Checkpoint:
+    """Open a Hub repository by its headers, whatever local copies there are.
+
+    Its shards are read by range, never whole, and what was read is kept in the folder
+    `cache` if one is given.
+
+    Raises:
+        NotACheckpoint: the repository has no config or no safetensors files.
+        HubError: the name is no Hub id; the Hub cannot be reached, or refuses.
+        HeaderError, IndexMismatch, MissingShard: the files are not sound.
+    """
+    if not looks_like_hub_id(repository):
+        raise HubError(
+            "this is not the name of a Hub repository",
+            where=repository,
+            expected="a name like allenai/Emo_1b14b_1T",
+            hint="a local folder is read without --remote",
+        )
+    return _opened(*_hub(repository, revision, cache), repository)
+
+
+def _opened(
+    source: ByteSource, name: str, revision: str | None, model: str
+) -> Checkpoint:
     config = parse_json(_read_whole(source, "config.json", model), "config.json")
-    shards, weight_map = _shards_of(source, model)
-    tensors: dict[str, Tensor] = {}
-    for shard in shards:
-        for tensor in _read_header(source, shard):
-            if tensor.name in tensors:
-                raise IndexMismatch(
-                    "two shards hold the same tensor",
-                    where=f"{tensors[tensor.name].shard} and {shard}",
-                    got=tensor.name,
-                    hint="remove the shards that do not belong to this checkpoint",
-                )
-            tensors[tensor.name] = tensor
+    shards, weight_map = shards_of(source, model)
+    tensors = _read_headers(source, shards)
     if weight_map is not None:
-        _check_index(weight_map, tensors)
+        check_index(weight_map, tensors)
     return Checkpoint(
         name=name,
         revision=revision,
@@ -91,11 +105,17 @@ def _find(model: str, revision: str | None) -> tuple[ByteSource, str, str | None
     cached = cached_folder(model, revision)
     if cached is not None:
         return FolderSource(cached), *name_of_folder(cached)
+    return _hub(model, revision)
+
+
+def _hub(
+    repository: str, revision: str | None, cache: Path | None = None
+) -> tuple[ByteSource, str, str | None]:
     try:
-        hub = HubSource(model, revision)
+        hub = HubSource(repository, revision, cache)
     except MissingShard:
-        raise _without("config.json", model) from None
-    return hub, model, hub.revision
+        raise _without("config.json", repository) from None
+    return hub, repository, hub.revision
 
 
 def name_of_folder(root: Path) -> tuple[str, str | None]:
@@ -123,98 +143,28 @@ def _without(file: str, model: str) -> NotACheckpoint:
     )
 
 
-def parse_json(raw: bytes, file: str) -> dict[str, Any]:
-    """Return the object a JSON file holds; raise `NotACheckpoint` if it is none."""
-    try:
-        value = strict_json(raw)
-    except ValueError as error:
-        raise NotACheckpoint(
-            "the file is not valid JSON",
-            where=file,
-            got=str(error),
-            hint="download it again",
-        ) from None
-    if not isinstance(value, dict):
-        raise NotACheckpoint(
-            "the file is not a JSON object",
-            where=file,
-            got=type(value).__name__,
-            hint="download it again",
-        )
-    return value
-
-
-def _shards_of(
-    source: ByteSource, model: str
-) -> tuple[tuple[str, ...], dict[str, str] | None]:
-    """Return the shard files and the index; a lone file wins, as in transformers."""
-    try:
-        source.size(SINGLE)
-    except MissingShard:
-        pass
-    else:
-        return (SINGLE,), None
-    try:
-        raw = source.read(INDEX, 0, source.size(INDEX))
-    except MissingShard:
-        raise NotACheckpoint(
-            "the checkpoint has no safetensors files",
-            where=model,
-            expected=f"{SINGLE} or {INDEX}",
-            hint="save it with save_pretrained, which writes safetensors",
-        ) from None
-    weight_map = parse_json(raw, INDEX).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise IndexMismatch(
-            "the index has no weight_map",
-            where=INDEX,
-            hint="download it again",
-        )
-    for shard in weight_map.values():
-        _check_shard_name(shard)
-    return tuple(sorted(set(weight_map.values()))), weight_map
-
-
-def _check_shard_name(shard: Any) -> None:
-    """Refuse a shard name that is not a plain relative path inside the checkpoint."""
-    plain = isinstance(shard, str) and shard.endswith(".safetensors")
-    path = PurePosixPath(shard) if plain else PurePosixPath("/")
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or str(path) != shard  # "./x" and "a//x" would be second names of one file
-        or not shard.isprintable()
-        or any(mark in shard for mark in "\\:")
-    ):
-        raise IndexMismatch(
-            "the index names a file outside the checkpoint, or none at all",
-            where=INDEX,
-            got=repr(shard),
-            expected="a relative path that ends in .safetensors",
-            hint="do not use this checkpoint; its index may be hostile",
-        )
+def _read_headers(source: ByteSource, shards: tuple[str, ...]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    headers = several(lambda shard: _read_header(source, shard), shards, source.at_once)
+    for shard, found in zip(shards, headers, strict=True):
+        for tensor in found:
+            if tensor.name in tensors:
+                raise IndexMismatch(
+                    "two shards hold the same tensor",
+                    where=f"{tensors[tensor.name].shard} and {shard}",
+                    got=tensor.name,
+                    hint="remove the shards that do not belong to this checkpoint",
+                )
+            tensors[tensor.name] = tensor
+    return tensors
 
 
 def _read_header(source: ByteSource, shard: str) -> list[Tensor]:
+    """Read a shard's header: mostly by one read, of hardly more than the header."""
     file_bytes = source.size(shard)
-    length = header_length(source.read(shard, 0, min(8, file_bytes)), file_bytes, shard)
-    return parse_header(source.read(shard, 8, 8 + length), file_bytes, shard)
-
-
-def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-    for name, shard in weight_map.items():
-        if name not in tensors or tensors[name].shard != shard:
-            raise IndexMismatch(
-                "the index names a tensor that is not there",
-                where=INDEX,
-                got=f"{name!r} in {shard}",
-                hint="the shards are from another checkpoint; download them again",
-            )
-    for name, tensor in tensors.items():
-        if name not in weight_map:
-            raise IndexMismatch(
-                "a shard holds a tensor that the index does not name",
-                where=tensor.shard,
-                got=repr(name),
-                hint="the index is from another checkpoint; download it again",
-            )
+    first_read = max(8, min(_FIRST_READ, file_bytes // 1000))
+    raw = source.read(shard, 0, min(first_read, file_bytes))
+    end = 8 + header_length(raw[:8], file_bytes, shard)
+    if end > len(raw):
+        raw += source.read(shard, len(raw), end)
+    return parse_header(raw[8:end], file_bytes, shard)

@@ -26,9 +26,11 @@ class Wanted(NamedTuple):
 class ByteSource(Protocol):
     """Files of one checkpoint, read by byte range.
 
-    `bytes_read` counts the bytes that came from the disk or over the wire so far.
+    `bytes_read` counts the bytes that came from the disk or over the wire so far;
+    `at_once` is how many reads or copies are worth running at a time.
     """
 
+    at_once: int
     bytes_read: int
 
     def size(self, file: str) -> int:
@@ -52,6 +54,8 @@ class ByteSource(Protocol):
 
 class FolderSource:
     """The files of a local folder. Symbolic links (the Hub's cache) are followed."""
+
+    at_once = 2  # memory bandwidth is the limit; more only get in each other's way
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -6,13 +6,12 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emo_prune.checkpoint.source import ByteSource, write_at
+from emo_prune.checkpoint.threads import several
 
-_THREADS = 2  # memory bandwidth is the limit; more only get in each other's way
 _PIECE = 16 * 1024 * 1024
 _NOT_RESERVABLE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
@@ -133,9 +132,8 @@ def write_shard(
                 source.copy(piece.file, piece.start, piece.end, output, at)
             return piece.num_bytes
 
-        with ThreadPoolExecutor(_THREADS) as threads:
-            for num_bytes in threads.map(copy, placed):
-                progress(num_bytes)
+        for num_bytes in several(copy, placed, source.at_once):
+            progress(num_bytes)
     finally:
         os.close(output)
 

@@ -1,0 +1,150 @@
+"""One byte range of one file over HTTP, whatever happens on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from emo_prune.checkpoint.hub_errors import Named, changed, odd_answer
+from emo_prune.checkpoint.retry import Patience, may_pass
+from emo_prune.errors import HubError
+
+TIMEOUT = 30.0  # seconds without a byte, or without a connection
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class RangeReader:
+    """Reads byte ranges of a repository's files into memory, from several threads.
+
+    Each request goes to the file's own address, never to one a server redirected to:
+    those are signed and run out. `address` and `size` tell of a file; `count` is told
+    the bytes of each part that arrives.
+    """
+
+    def __init__(
+        self,
+        repository: str,
+        address: Callable[[str], str],
+        size: Callable[[str], int],
+        count: Callable[[int], None],
+    ) -> None:
+        self._repository = repository
+        self._address = address
+        self._size = size
+        self._count = count
+        self._tags: dict[str, str] = {}
+
+    def read(self, file: str, start: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes of a file from `start` on.
+
+        A cut answer is taken up where it stopped. Failures that may pass are tried
+        again, a bounded number of times without a new byte between them.
+
+        Raises:
+            HubError: the server gave up, breaks the rules, or serves another file now.
+            MissingShard: there is no such file.
+        """
+        from huggingface_hub.errors import HTTPError
+
+        patience = Patience()
+        done = 0
+        with Named(self._repository, file):
+            while done < len(buffer):
+                before, problem = done, None
+                try:
+                    for part in self._parts(file, start + done, start + len(buffer)):
+                        buffer[done : done + len(part)] = part
+                        done += len(part)
+                        self._count(len(part))
+                except HTTPError as error:
+                    if not may_pass(error):
+                        raise
+                    problem = error
+                if done > before:
+                    patience.reset()
+                if done < len(buffer) and not patience.wait(problem):
+                    raise self._gave_up(file, start, done, len(buffer), problem)
+
+    def _parts(self, file: str, start: int, end: int) -> Iterator[bytes]:
+        """Yield what one request brings; never more than was asked."""
+        from huggingface_hub.utils import (
+            build_hf_headers,
+            get_session,
+            hf_raise_for_status,
+        )
+
+        headers = {
+            **build_hf_headers(),
+            "Range": f"bytes={start}-{end - 1}",
+            "Accept-Encoding": "identity",
+        }
+        with get_session().stream(
+            "GET",
+            self._address(file),
+            headers=headers,
+            follow_redirects=True,
+            timeout=TIMEOUT,
+        ) as answer:
+            if answer.status_code == 416:
+                raise self._shorter(file, answer)
+            hf_raise_for_status(answer)
+            self._check(file, start, answer)
+            for part in answer.iter_raw():
+                yield part[: end - start]
+                start += min(len(part), end - start)
+
+    def _check(self, file: str, start: int, answer: Any) -> None:
+        """Refuse, before its body is read, an answer to another question."""
+        status = answer.status_code
+        if status != 206:  # the body may be a whole file, larger than the memory
+            raise odd_answer(
+                self._repository, file, f"status {status} to a range", "status 206"
+            )
+        encoding = answer.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise odd_answer(self._repository, file, encoding, "bytes as they are")
+        told = answer.headers.get("Content-Range", "nothing")
+        range_ = _CONTENT_RANGE.fullmatch(told)
+        if not range_ or int(range_[1]) != start:
+            expected = f"Content-Range from byte {start}"
+            raise odd_answer(self._repository, file, repr(told), expected)
+        if range_[3] not in ("*", str(self._size(file))):
+            raise self._shorter(file, answer)
+        tag = _tag(answer)
+        if tag and self._tags.setdefault(file, tag) != tag:
+            got, expected = f"ETag {tag}", self._tags[file]
+            raise changed(self._repository, file, got, expected)
+
+    def _shorter(self, file: str, answer: Any) -> HubError:
+        got = answer.headers.get("Content-Range", f"status {answer.status_code}")
+        expected = f"{self._size(file):,} bytes in all"
+        return changed(self._repository, file, got, expected)
+
+    def _gave_up(
+        self, file: str, start: int, done: int, total: int, problem: Exception | None
+    ) -> HubError:
+        reason = "answers that end early" if problem is None else _first_line(problem)
+        return HubError(
+            "the server stopped serving a file",
+            where=f"{self._repository}/{file}",
+            got=f"{reason}; {done:,} bytes from byte {start:,} on",
+            expected=f"{total:,} bytes",
+            hint="check the network and HF_ENDPOINT, then run the same command again",
+        )
+
+
+def _tag(answer: Any) -> str | None:
+    """Return what identifies the file's content: the Hub's own word, or the server's.
+
+    Two servers of one content network may give one file two tags of their own.
+    """
+    for step in answer.history:
+        linked = step.headers.get("X-Linked-Etag")
+        if linked:
+            return str(linked)
+    return answer.headers.get("ETag") or None
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().split("\n")[0] or type(problem).__name__

@@ -1,0 +1,115 @@
+"""Patience with a server: what to try again, how often, and how long to wait."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+ATTEMPTS = 6  # in a row, without a byte of progress
+FIRST_DELAY = 0.5  # seconds; doubled after each failure
+LONGEST_DELAY = 16.0
+LONGEST_RETRY_AFTER = 300.0  # the Hub counts requests in windows of five minutes
+
+_Result = TypeVar("_Result")
+_RESET = re.compile(r";\s*t=(\d+)")
+_quiet = threading.Lock()
+
+
+class Patience:
+    """Counts failures in a row and waits after each, longer every time."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def reset(self) -> None:
+        """Forget the failures: there was progress."""
+        self._failures = 0
+
+    def wait(self, problem: BaseException | None) -> bool:
+        """Wait until the next attempt is due; False, at once, if there is none left."""
+        self._failures += 1
+        if self._failures >= ATTEMPTS:
+            return False
+        time.sleep(self._delay(problem))
+        return True
+
+    def _delay(self, problem: BaseException | None) -> float:
+        told = _told_to_wait(_headers(problem))
+        if told is not None:
+            return min(told, LONGEST_RETRY_AFTER)
+        longest: float = min(FIRST_DELAY * 2 ** (self._failures - 1), LONGEST_DELAY)
+        return longest * random.uniform(0.5, 1)  # or all threads come back at once
+
+
+def patiently(action: Callable[[], _Result]) -> _Result:
+    """Return what `action` returns, after more attempts where the failure may pass."""
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError
+
+    patience = Patience()
+    while True:
+        try:
+            return action()
+        except (HTTPError, EntryNotFoundError) as error:
+            # The client hides a failure behind "not in the cache either".
+            cause = error if isinstance(error, HTTPError) else error.__cause__
+            if not may_pass(cause) or not patience.wait(cause):
+                raise
+
+
+def may_pass(problem: BaseException | None) -> bool:
+    """Tell whether a failure could be gone at the next attempt.
+
+    So is everything on the way to the server, and what the server says of itself: too
+    many requests (429) or an error of its own (5xx). A refused signed address (403
+    behind a redirect) has run out; the next attempt gets another.
+    """
+    from huggingface_hub.errors import HTTPError
+
+    if not isinstance(problem, HTTPError):
+        return False
+    answer = getattr(problem, "response", None)
+    if answer is None:
+        return True
+    status = answer.status_code
+    ran_out = status == 403 and bool(answer.history)
+    return bool(status in (408, 429) or status >= 500 or ran_out)
+
+
+def _headers(problem: BaseException | None) -> Mapping[str, str]:
+    answer = getattr(problem, "response", None)
+    return {} if answer is None else answer.headers
+
+
+def _told_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds an answer asks to wait, by Retry-After or RateLimit."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdigit():
+        return float(value)
+    if value:
+        with contextlib.suppress(ValueError):
+            due = parsedate_to_datetime(value)
+            return max(0.0, (due - datetime.now(UTC)).total_seconds())
+    exhausted = re.search(r";\s*r=0\b", headers.get("RateLimit", ""))
+    reset = _RESET.search(headers.get("RateLimit", "")) if exhausted else None
+    return float(reset[1]) if reset else None
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep the Hub client's warnings of its own retries off stderr; one at a time."""
+    logger = logging.getLogger("huggingface_hub")
+    with _quiet:
+        level = logger.level
+        logger.setLevel(max(level, logging.ERROR))
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
