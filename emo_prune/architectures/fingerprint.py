@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emo_prune.architectures.layout import MoEModel
-from emo_prune.checkpoint import Tensor
+from emo_prune.checkpoint import Tensor, Wanted
 from emo_prune.provenance import canonical_json, digest_of
 
 _SAMPLE_BYTES = 1024
@@ -39,13 +39,19 @@ def fingerprint(model: MoEModel) -> str:
     )
 
 
-def _samples(model: MoEModel) -> Iterator[bytes]:
+def _samples(model: MoEModel) -> list[bytes]:
+    """Read all samples at once: a source may join and overlap the reads."""
     whole = {tensor.name for layer in model.layers for tensor in layer.router}
+    samples: list[bytearray] = []
+    wanted = []
     for tensor in sorted(_sampled(model), key=lambda tensor: tensor.name):
-        length = tensor.num_bytes if tensor.name in whole else _SAMPLE_BYTES
-        yield model.checkpoint.source.read(
-            tensor.shard, tensor.start, min(tensor.end, tensor.start + length)
-        )
+        length = tensor.num_bytes
+        if tensor.name not in whole:
+            length = min(length, _SAMPLE_BYTES)
+        samples.append(bytearray(length))
+        wanted.append(Wanted(tensor.shard, tensor.start, memoryview(samples[-1])))
+    model.checkpoint.source.fill(wanted)
+    return [bytes(sample) for sample in samples]
 
 
 def _sampled(model: MoEModel) -> Iterator[Tensor]:
