@@ -60,8 +60,8 @@ class Hub(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.folder = folder
         self.faults: list[Fault] = []
         self.asked: list[str] = []
@@ -260,8 +260,9 @@ class _Handler(BaseHTTPRequestHandler):
         shard = self.path.endswith(".safetensors")
         for start in range(0, len(body), size):
             part = body[start : start + size]
-            self.wfile.write(part)
+            # Counted first: the client may be done before this thread goes on.
             self.server.count(shard=shard, num_bytes=len(part))
+            self.wfile.write(part)
             if pause:
                 self.wfile.flush()
                 time.sleep(pause)
@@ -273,9 +274,9 @@ def _digest(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Hub]:
-    """Serve a folder as org/name until the block ends."""
-    hub = Hub(folder)
+def serving(folder: Path, port: int = 0) -> Iterator[Hub]:
+    """Serve a folder as org/name until the block ends, at any free port."""
+    hub = Hub(folder, port)
     thread = threading.Thread(target=hub.serve_forever, args=(0.05,))
     thread.start()
     try:

@@ -37,7 +37,7 @@ class HubSource:
         self._sizes: dict[str, int] = {}
         self._revision = revision
         found = self._metadata("config.json")
-        if found.commit_hash is None:
+        if not found.commit_hash:
             raise odd_answer(repository, "config.json", "no commit", "X-Repo-Commit")
         # Later answers then cannot be of another commit.
         self._revision = self.revision = str(found.commit_hash)

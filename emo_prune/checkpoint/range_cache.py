@@ -83,9 +83,10 @@ class RangeCache:
 
     def _intervals(self, file: str) -> list[_Interval]:
         if file not in self._stored:
-            folder = self._folder / file
-            found = folder.iterdir() if folder.is_dir() else ()
-            matches = filter(None, (_NAME.fullmatch(path.name) for path in found))
+            names: list[str] = []
+            with contextlib.suppress(OSError):
+                names = [path.name for path in (self._folder / file).iterdir()]
+            matches = filter(None, map(_NAME.fullmatch, names))
             self._stored[file] = _outermost((int(m[1]), int(m[2])) for m in matches)
         return self._stored[file]
 
