@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from emo_prune.api.calibrating import chat_template
 from emo_prune.api.exporting import find_source
-from emo_prune.api.selecting import chat_template
 from emo_prune.api.subject import Subject, subject
 from emo_prune.api.watcher import Advance, Watcher
 from emo_prune.errors import EvaluationError

@@ -33,21 +33,31 @@ def plan_selection(
     *,
     model: str | None = None,
     revision: str | None = None,
+    remote: bool = False,
+    cache: Path | None = None,
     max_shard_bytes: int = DEFAULT_SHARD_BYTES,
     layout: Layout = "source",
 ) -> ExportPlan:
     """Plan an export; without `model`, from where the selection's was last seen.
 
+    `remote` reads the model on the Hub, by byte ranges that `cache` keeps.
+
     Raises:
         FingerprintMismatch: the model is not the one the selection was made for.
         EmoPruneError: the model or selection cannot be used.
     """
-    source = model or find_source(selection)
-    folder = str(local_folder(source, revision or selection.model["revision"]))
+    revision = revision or selection.model["revision"]
+    if remote:
+        name = model or str(selection.model["name"])
+        opened = open_model(name, revision, remote=True, cache=cache)
+    else:
+        name = str(local_folder(model or find_source(selection), revision))
+        opened = open_model(name)
     planned = plan_export(
-        open_model(folder), selection, max_shard_bytes=max_shard_bytes, layout=layout
+        opened, selection, max_shard_bytes=max_shard_bytes, layout=layout
     )
-    remember(planned.record.fingerprint, folder)
+    if not remote:
+        remember(planned.record.fingerprint, name)
     return planned
 
 

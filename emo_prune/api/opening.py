@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from emo_prune.architectures import MoEModel, describe, fingerprint
-from emo_prune.checkpoint import local_folder, open_checkpoint, remember
+from emo_prune.checkpoint import (
+    local_folder,
+    open_checkpoint,
+    open_remote,
+    remember,
+    support_folder,
+)
 
 
-def open_model(model: str, revision: str | None = None) -> MoEModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A model whose bytes can be read; `folder` holds its config and tokenizer."""
+
+    model: MoEModel
+    fingerprint: str
+    folder: Path
+
+
+def open_model(
+    model: str,
+    revision: str | None = None,
+    *,
+    remote: bool = False,
+    cache: Path | None = None,
+) -> MoEModel:
     """Open a local folder, or a Hub id by its headers alone, and find its experts.
+
+    `remote` reads the Hub even where there is a copy here; `cache` keeps what is read.
 
     Raises:
         CheckpointError, ArchitectureError: it cannot be used; says why.
     """
+    if remote:
+        return describe(open_remote(model, revision, cache))
     return describe(open_checkpoint(model, revision))
 
 
@@ -25,3 +53,20 @@ def open_local(model: str, revision: str | None = None) -> tuple[MoEModel, str]:
     identity = fingerprint(opened)
     remember(identity, str(folder))
     return opened, identity
+
+
+def open_here(model: MoEModel, name: str, revision: str | None) -> Opened:
+    """Make ready what `open_model` has found under a name: download it whole."""
+    found, identity = open_local(name, revision or model.checkpoint.revision)
+    folder = local_folder(name, revision or model.checkpoint.revision)
+    return Opened(model=found, fingerprint=identity, folder=folder)
+
+
+def open_there(model: MoEModel) -> Opened:
+    """Make ready a model that stays on the Hub: download config and tokenizer."""
+    name, revision = model.checkpoint.name, model.checkpoint.revision
+    return Opened(
+        model=model,
+        fingerprint=fingerprint(model),
+        folder=support_folder(name, revision),
+    )

@@ -2,59 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from emo_prune.api.calibrating import Calibrated, RunOptions, calibrate
+from emo_prune.api.choosing import (
+    Chooser,
+    budget_facts,
+    method_facts,
+    model_facts,
+    run_key,
+)
 from emo_prune.api.opening import open_local, open_model
+from emo_prune.api.streaming import (
+    StreamedRun,
+    refuse_ranks,
+    resumable,
+    should_stream,
+)
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import local_folder
-from emo_prune.provenance import versions
-from emo_prune.routing import LayerRouting
+from emo_prune.errors import SettingsError
+from emo_prune.routing import LayerRouting, Ranks, joined_ranks
 from emo_prune.selection import (
     NEED_OUTPUTS,
-    Budget,
     Keep,
-    LayerSelection,
-    Limits,
     ScoresFile,
     Selection,
     check_score,
-    choose_layer,
-    parse_keep,
     read_scores,
     resolve_budget,
     select,
 )
-from emo_prune.tasks import Task, TaskOptions, calibration_set
-
-if TYPE_CHECKING:
-    from emo_prune.routing import TokenizedExamples
+from emo_prune.tasks import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelectRequest:
+class SelectRequest(RunOptions):
     """What to select, on what, and how.
 
-    model: a folder or a Hub id. num_examples: None means all. batch_size: examples at
-    a time; None lets the tokens decide. device, dtype: as `load_model` takes them.
+    model: a folder or a Hub id. state: where a streamed run is saved after each layer,
+    so that it can go on when it was interrupted; None saves nothing.
     """
 
     model: str
     task: Task
-    keep: Keep = field(default_factory=lambda: parse_keep("12.5%"))
     revision: str | None = None
-    options: TaskOptions = field(default_factory=TaskOptions)
-    num_examples: int | None = 100
-    score: str = "frequency"
     greedy: bool = False
-    lower_top_k: bool = False
-    device: str | None = None
-    dtype: str = "auto"
-    batch_size: int | None = None
+    state: Path | None = None
 
 
 def select_experts(
@@ -63,41 +59,41 @@ def select_experts(
     """Run a task's examples through a model and choose the experts it needs.
 
     Returns the selection, and everything counted, from which other budgets and scores
-    can be selected (after a greedy pass that holds for this budget alone).
+    can be selected (after a greedy pass that holds for this budget alone). Under
+    `torchrun` each process takes its share of the examples; all return the same.
 
     Raises:
         BudgetError: before any model is loaded, if the budget is not possible.
         EmoPruneError: model, task or examples cannot be used.
     """
     watcher = watcher or Watcher()
-    check_score(request.score)
     # Headers first: a budget that cannot be must not cost a download.
-    limits = Limits.of(open_model(request.model, request.revision))
-    budget = resolve_budget(request.keep, limits, lower_top_k=request.lower_top_k)
+    chooser = Chooser.of(
+        open_model(request.model, request.revision), request, greedy=request.greedy
+    )
     model, identity = open_local(request.model, request.revision)
-    choose = partial(
-        choose_layer,
-        limits=limits,
-        budget=budget,
-        score=request.score,
-        seed=request.options.seed,
-    )
-    routing, layers, facts = _observe(request, model, choose, budget.top_k, watcher)
-    model_facts = _model_facts(model, identity)
-    used = versions("emo-prune", "torch", "transformers", "lm-eval")
-    selection = Selection(
-        model=model_facts,
-        calibration=facts,
-        method=_method(request.score, request.greedy, request.options.seed),
-        budget=_budget_facts(budget, limits),
-        layers=layers,
-        versions=used,
-    )
+    folder = local_folder(request.model, request.revision)
+    calibrated = calibrate(request.task, request, model, folder, watcher)
+    with joined_ranks() as ranks, resumable(request.state, watcher):
+        if should_stream(model, request, ranks):
+            run = _streamed(request, model, identity, folder, chooser, ranks)
+            chooses = [chooser.choose if request.greedy else None]
+            (routing,) = run.observe([calibrated], chooses, ranks, watcher)
+        else:
+            _refuse_streamed_options(request)
+            routing = _in_memory(
+                request, model, folder, calibrated, chooser, ranks, watcher
+            )
+        if not request.greedy:
+            for layer in routing:
+                chooser.choose(layer)
+        facts = model_facts(model, identity)
+        selection = chooser.selection(facts, calibrated.facts)
     scores = ScoresFile(
-        model=model_facts,
-        calibration=facts,
-        versions=used,
-        limits=limits,
+        model=facts,
+        calibration=calibrated.facts,
+        versions=selection.versions,
+        limits=chooser.limits,
         layers=tuple(routing),
     )
     return selection, scores
@@ -127,123 +123,81 @@ def select_from_scores(
     return Selection(
         model=scores.model,
         calibration=scores.calibration,
-        method=_method(score, False, seed),
-        budget=_budget_facts(budget, scores.limits),
+        method=method_facts(score, False, seed),
+        budget=budget_facts(budget, scores.limits),
         layers=select(scores.layers, scores.limits, budget, score=score, seed=seed),
         versions=scores.versions,
     )
 
 
-def _calibrate(
-    request: SelectRequest, tokenizer: Any, max_length: int | None, watcher: Watcher
-) -> tuple[TokenizedExamples, dict[str, Any]]:
-    """Build the examples' tokens, and the facts that a selection records of them."""
-    from emo_prune.routing import tokenize
-
-    watcher.say(f"building the prompts of {request.task.name}")
-    calibration = calibration_set(
-        request.task,
-        request.options,
-        request.num_examples,
-        render_messages=chat_template(tokenizer),
-    )
-    texts = [example.context + example.completion for example in calibration.examples]
-    examples = tokenize(texts, tokenizer, max_length)
-    if examples.num_truncated:
-        watcher.say(
-            f"{examples.num_truncated} of {len(texts)} examples are longer than the "
-            f"model's context of {max_length} tokens; their beginning is left out"
-        )
-    return examples, {
-        "task": calibration.task,
-        "split": calibration.split,
-        "protocol": calibration.protocol,
-        "answer": calibration.answer,
-        "num_examples": len(calibration.examples),
-        "num_fewshot": calibration.num_fewshot,
-        "seed": calibration.seed,
-        "num_tokens": examples.num_tokens,
-        "num_truncated": examples.num_truncated,
-        "tokens_sha256": examples.sha256,
-        "documents": sorted(set(calibration.document_sha256)),
-    }
-
-
-def _observe(
+def _streamed(
     request: SelectRequest,
     model: MoEModel,
-    choose: Callable[[LayerRouting], LayerSelection],
-    top_k: int,
+    identity: str,
+    folder: Path,
+    chooser: Chooser,
+    ranks: Ranks,
+) -> StreamedRun:
+    if request.resume:
+        refuse_ranks(ranks, "--resume")
+    return StreamedRun(
+        model=model,
+        folder=folder,
+        options=request,
+        key=run_key(identity, [chooser]),
+        state=request.state if ranks.size == 1 else None,
+        top_k=chooser.budget.top_k,
+        outputs=request.score in NEED_OUTPUTS,
+    )
+
+
+def _refuse_streamed_options(request: SelectRequest) -> None:
+    """Raise `SettingsError` for what only a streamed run can do."""
+    if request.resume:
+        raise SettingsError(
+            "only a streamed run can go on where it was interrupted",
+            where="--resume",
+            got="a model that is loaded whole",
+            hint="add --stream if the interrupted run was streamed, or leave it out",
+        )
+
+
+def _in_memory(
+    request: SelectRequest,
+    model: MoEModel,
+    folder: Path,
+    calibrated: Calibrated,
+    chooser: Chooser,
+    ranks: Ranks,
     watcher: Watcher,
-) -> tuple[list[LayerRouting], tuple[LayerSelection, ...], dict[str, Any]]:
-    """Run the examples; return the routing, the choice, and the calibration's facts."""
-    from emo_prune.models.loading import context_length, load_model, load_tokenizer
-    from emo_prune.routing import make_batches, observe, observe_greedy
+) -> list[LayerRouting]:
+    """Load the whole model and run the examples."""
+    from emo_prune.models.loading import load_model
+    from emo_prune.routing import observe, observe_greedy
 
-    folder = local_folder(request.model, request.revision)
-    tokenizer = load_tokenizer(folder)
-    max_length = context_length(model.config)
-    examples, facts = _calibrate(request, tokenizer, max_length, watcher)
-    batches = make_batches(examples, request.batch_size)
     watcher.say(f"loading {model.checkpoint.name}")
-    loaded = load_model(folder, device=request.device, dtype=request.dtype)
-    outputs = request.score in NEED_OUTPUTS
+    device = request.device or ranks.device
+    loaded = load_model(folder, device=device, dtype=request.dtype)
+    batches = ranks.share(calibrated.batches)
     passes = len(model.layers) if request.greedy else 1
-    tokens = passes * examples.num_tokens
-    with watcher.track("observing routing", tokens, "tokens") as advance:
+    tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
+    with watcher.track("observing routing", passes * tokens, "tokens") as advance:
         if not request.greedy:
-            routing = observe(
-                loaded, model.architecture, batches, outputs=outputs, progress=advance
+            return observe(
+                loaded,
+                model.architecture,
+                batches,
+                outputs=request.score in NEED_OUTPUTS,
+                progress=advance,
+                combine=ranks.combine,
             )
-            return routing, tuple(choose(layer) for layer in routing), facts
-        chosen: list[LayerSelection] = []
-
-        def choose_next(layer: LayerRouting) -> tuple[int, ...]:
-            chosen.append(choose(layer))
-            return chosen[-1].kept
-
-        routing = observe_greedy(
+        return observe_greedy(
             loaded,
             model.architecture,
             batches,
-            choose_next,
-            top_k,
-            outputs=outputs,
+            chooser.choose,
+            chooser.budget.top_k,
+            outputs=request.score in NEED_OUTPUTS,
             progress=advance,
+            combine=ranks.combine,
         )
-        return routing, tuple(chosen), facts
-
-
-def chat_template(tokenizer: Any) -> Any:
-    """Return a function from chat messages to text; None without a chat template."""
-    if not getattr(tokenizer, "chat_template", None):
-        return None
-
-    def render(messages: Sequence[Mapping[str, str]]) -> str:
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False))
-
-    return render
-
-
-def _model_facts(model: MoEModel, identity: str) -> dict[str, Any]:
-    return {
-        "name": model.checkpoint.name,
-        "revision": model.checkpoint.revision,
-        "fingerprint": identity,
-        "model_type": model.architecture.model_type,
-        "num_experts": model.num_experts,
-        "num_shared_experts": model.num_shared_experts,
-        "num_experts_per_tok": model.top_k,
-    }
-
-
-def _method(score: str, greedy: bool, seed: int) -> dict[str, Any]:
-    return {"score": score, "greedy": greedy, "seed": seed}
-
-
-def _budget_facts(budget: Budget, limits: Limits) -> dict[str, Any]:
-    return {
-        "keep": budget.num_experts / max(limits.num_experts.values()),
-        "num_experts": budget.num_experts,
-        "num_experts_per_tok": budget.top_k,
-    }

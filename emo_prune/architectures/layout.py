@@ -94,6 +94,15 @@ class MoEModel:
         """The checkpoint's config."""
         return self.checkpoint.config
 
+    def layer(self, index: int) -> MoELayer | None:
+        """Return a layer with experts; None for a dense one."""
+        return next((layer for layer in self.layers if layer.layer == index), None)
+
+    def dense_tensors(self, index: int) -> tuple[Tensor, ...]:
+        """Return a layer's tensors without an expert axis."""
+        places = ((tensor, _LAYER.match(tensor.name)) for tensor in self.other)
+        return tuple(t for t, at in places if at and int(at["layer"]) == index)
+
 
 def describe(checkpoint: Checkpoint) -> MoEModel:
     """Find the experts of a checkpoint and check them against its config.

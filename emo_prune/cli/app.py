@@ -11,6 +11,7 @@ import emo_prune
 from emo_prune.cli import settings
 from emo_prune.cli.evaluate import evaluate
 from emo_prune.cli.export import export
+from emo_prune.cli.extract import extract
 from emo_prune.cli.inspect import inspect
 from emo_prune.cli.quickstart import quickstart
 from emo_prune.cli.select import select
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(inspect)
 app.command()(select)
 app.command()(export)
+app.command()(extract)
 app.command()(verify)
 app.command(name="eval")(evaluate)
 app.command()(quickstart)
@@ -69,4 +71,10 @@ def _configure(
             }
             for name, command in commands.items()
         }
-        context.default_map = settings.defaults_by_command(found, options)
+        defaults = settings.defaults_by_command(found, options)
+        for name, command in commands.items():
+            for parameter in command.params:
+                value = defaults[name].get(parameter.name)
+                if value is not None and getattr(parameter, "multiple", False):
+                    defaults[name][parameter.name] = [value]  # of a list, one
+        context.default_map = defaults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -67,6 +68,19 @@ class ConsoleWatcher(Watcher):
             f"{label}: {_amount(total, unit)} in {seconds:.1f} s "
             f"({_amount(total / seconds, unit)}/s)"
         )
+
+
+def is_silent() -> bool:
+    """Tell whether this is one of several processes, and not the one that speaks."""
+    return os.environ.get("RANK", "0") != "0" and "WORLD_SIZE" in os.environ
+
+
+def watcher() -> Watcher:
+    """Return who tells of progress: nobody, in all processes of a group but the first.
+
+    `torchrun` sets the variables.
+    """
+    return Watcher() if is_silent() else ConsoleWatcher()
 
 
 def _bar(unit: str) -> Any:

@@ -42,14 +42,9 @@ def export(
             rich_help_panel=options.OUTPUT,
         ),
     ] = "source",
-    max_shard_size: Annotated[
-        str,
-        typer.Option(
-            envvar="EMO_PRUNE_MAX_SHARD_SIZE",
-            help="Largest file of weights.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = "5GB",
+    max_shard_size: options.MaxShardSize = "5GB",
+    remote: options.Remote = False,
+    cache: options.Cache = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -70,7 +65,8 @@ def export(
     """
     from emo_prune.report.units import parse_bytes
 
-    shard_bytes = parse_bytes(max_shard_size)
+    options.refuse_cache_alone(cache, remote=remote)
+    shard_bytes = parse_bytes(max_shard_size, "--max-shard-size")
     from emo_prune.api import exporting
     from emo_prune.export import check_destination
 
@@ -80,10 +76,12 @@ def export(
             chosen,
             model=model,
             revision=revision,
+            remote=remote,
+            cache=cache,
             max_shard_bytes=shard_bytes,
             layout=layout,
         )
-        check_destination(plan, destination, force=force)
+        check_destination(plan.model.checkpoint.source, destination, force=force)
         plans.append((plan, destination))
     for plan, destination in plans if not dry_run else []:
         watcher = console.ConsoleWatcher()

@@ -18,6 +18,8 @@ def inspect(
         ),
     ] = None,
     revision: options.Revision = None,
+    remote: options.Remote = False,
+    cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
     """Say what a checkpoint is, and what 50, 25 and 12.5 % of its experts would weigh.
@@ -31,7 +33,11 @@ def inspect(
     from emo_prune.api.opening import open_model
     from emo_prune.architectures import inspect_model
 
-    inspection = inspect_model(open_model(places.needed_model(model), revision))
+    options.refuse_cache_alone(cache, remote=remote)
+    opened = open_model(
+        places.needed_model(model), revision, remote=remote, cache=cache
+    )
+    inspection = inspect_model(opened)
     if json:
         from emo_prune.provenance import readable_json
 

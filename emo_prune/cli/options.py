@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from emo_prune.errors import SettingsError
+
 MODEL = "Model"
 TASK = "Task"
 SELECTION = "Selection"
@@ -127,3 +129,140 @@ Output = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+NumExamples = Annotated[
+    str,
+    typer.Option(
+        envvar="EMO_PRUNE_NUM_EXAMPLES",
+        help="Examples to calibrate on, or all.",
+        rich_help_panel=TASK,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        envvar="EMO_PRUNE_SEED",
+        min=0,
+        help="Chooses the examples (and the experts, with --score random). "
+        "(default: 0)",
+        rich_help_panel=TASK,
+    ),
+]
+Keep = Annotated[
+    str,
+    typer.Option(
+        "--keep",
+        "-k",
+        envvar="EMO_PRUNE_KEEP",
+        help="Experts to keep in each layer, shared ones included: 12.5%, 0.125 or 16.",
+        rich_help_panel=SELECTION,
+    ),
+]
+Score = Annotated[
+    str,
+    typer.Option(
+        envvar="EMO_PRUNE_SCORE",
+        help="frequency, probability, easy-ep, reap or random.",
+        rich_help_panel=SELECTION,
+    ),
+]
+LowerTopK = Annotated[
+    bool,
+    typer.Option(
+        envvar="EMO_PRUNE_LOWER_TOP_K",
+        help="Allow fewer experts than the router picks; it then picks fewer.",
+        rich_help_panel=SELECTION,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        envvar="EMO_PRUNE_SELECT_BATCH_SIZE",
+        min=1,
+        help="Examples at a time. (default: 2048 tokens' worth)",
+        rich_help_panel=RUNTIME,
+    ),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        envvar="EMO_PRUNE_MAX_MEMORY",
+        help="Of a streamed run: memory for hidden states and the layer read ahead; "
+        "more hidden states go to a scratch file. (default: half of what is free)",
+        rich_help_panel=RUNTIME,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on where a streamed run was interrupted.",
+        rich_help_panel=RUNTIME,
+    ),
+]
+MaxShardSize = Annotated[
+    str,
+    typer.Option(
+        envvar="EMO_PRUNE_MAX_SHARD_SIZE",
+        help="Largest file of weights.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Remote = Annotated[
+    bool,
+    typer.Option(
+        "--remote",
+        envvar="EMO_PRUNE_REMOTE",
+        help="Read a Hub id where it is: config, tokenizer, headers and the byte "
+        "ranges that are needed, nothing else.",
+        rich_help_panel=MODEL,
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="EMO_PRUNE_CACHE",
+        help="With --remote: a folder that keeps the ranges for the next time.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+
+def number_of_examples(text: str) -> int | None:
+    """Read --num-examples; None is all of them.
+
+    Raises:
+        SettingsError: it is no number above zero.
+    """
+    if text.strip().lower() == "all":
+        return None
+    if text.strip().isdecimal() and int(text) > 0:
+        return int(text)
+    raise SettingsError(
+        "this is not a number of examples",
+        where="--num-examples",
+        got=repr(text),
+        expected="a number above zero, or all",
+        hint="try --num-examples 100",
+    )
+
+
+def memory(text: str | None) -> int | None:
+    """Read --max-memory.
+
+    Raises:
+        SettingsError: it is not a size.
+    """
+    from emo_prune.report.units import parse_bytes
+
+    return None if text is None else parse_bytes(text, "--max-memory")
+
+
+def refuse_cache_alone(cache: Path | None, *, remote: bool) -> None:
+    """Raise `SettingsError` for a cache that nothing would be read through."""
+    if cache is not None and not remote:
+        raise SettingsError(
+            "only what is read from the Hub can be kept",
+            where="--cache",
+            got="no --remote",
+            hint="add --remote, or leave out --cache",
+        )

@@ -29,6 +29,11 @@ def scores_file(selection: Path) -> Path:
     return selection.with_name(prefix + SCORES)
 
 
+def state_of(output: Path) -> Path:
+    """Return where a streamed run is saved, to go on from: beside its output."""
+    return output.with_name(output.name + ".resume")
+
+
 def checkpoint_folder(selection: Path, layout: str) -> Path:
     """Return where the export of a selection goes: beside it."""
     suffix = "" if layout == "source" else f"-{layout}"

@@ -20,47 +20,14 @@ def select(
     revision: options.Revision = None,
     task: options.TaskName = None,
     examples: options.Examples = None,
-    num_examples: Annotated[
-        str,
-        typer.Option(
-            envvar="EMO_PRUNE_NUM_EXAMPLES",
-            help="Examples to calibrate on, or all.",
-            rich_help_panel=options.TASK,
-        ),
-    ] = "100",
+    num_examples: options.NumExamples = "100",
     num_fewshot: options.NumFewshot = None,
     answer: options.Answer = None,
     protocol: options.Protocol = None,
     data_dir: options.DataDir = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            envvar="EMO_PRUNE_SEED",
-            min=0,
-            help="Chooses the examples (and the experts, with --score random). "
-            "(default: 0)",
-            rich_help_panel=options.TASK,
-        ),
-    ] = None,
-    keep: Annotated[
-        str,
-        typer.Option(
-            "--keep",
-            "-k",
-            envvar="EMO_PRUNE_KEEP",
-            help="Experts to keep in each layer, shared ones included: 12.5%, 0.125 "
-            "or 16.",
-            rich_help_panel=options.SELECTION,
-        ),
-    ] = "12.5%",
-    score: Annotated[
-        str,
-        typer.Option(
-            envvar="EMO_PRUNE_SCORE",
-            help="frequency, probability, easy-ep, reap or random.",
-            rich_help_panel=options.SELECTION,
-        ),
-    ] = "frequency",
+    seed: options.Seed = None,
+    keep: options.Keep = "12.5%",
+    score: options.Score = "frequency",
     greedy: Annotated[
         bool,
         typer.Option(
@@ -69,14 +36,7 @@ def select(
             rich_help_panel=options.SELECTION,
         ),
     ] = False,
-    lower_top_k: Annotated[
-        bool,
-        typer.Option(
-            envvar="EMO_PRUNE_LOWER_TOP_K",
-            help="Allow fewer experts than the router picks; it then picks fewer.",
-            rich_help_panel=options.SELECTION,
-        ),
-    ] = False,
+    lower_top_k: options.LowerTopK = False,
     save_scores: Annotated[
         bool,
         typer.Option(
@@ -94,15 +54,19 @@ def select(
     ] = None,
     device: options.Device = None,
     dtype: options.Dtype = "auto",
-    batch_size: Annotated[
-        int | None,
+    batch_size: options.BatchSize = None,
+    stream: Annotated[
+        bool | None,
         typer.Option(
-            envvar="EMO_PRUNE_SELECT_BATCH_SIZE",
-            min=1,
-            help="Examples at a time. (default: 8192 tokens' worth)",
+            "--stream/--no-stream",
+            envvar="EMO_PRUNE_STREAM",
+            help="Read and run the model layer by layer, or load it whole. (default: "
+            "layer by layer if it would not fit into free memory)",
             rich_help_panel=options.RUNTIME,
         ),
     ] = None,
+    max_memory: options.MaxMemory = None,
+    resume: options.Resume = False,
     output: options.Output = None,
     force: options.Force = False,
     json: options.Json = False,
@@ -160,7 +124,7 @@ def select(
             data_dir=data_dir,
             seed=seed or 0,
         ),
-        num_examples=_number(num_examples),
+        num_examples=options.number_of_examples(num_examples),
         keep=budget,
         score=score,
         greedy=greedy,
@@ -168,8 +132,15 @@ def select(
         device=device,
         dtype=dtype,
         batch_size=batch_size,
+        stream=stream,
+        max_memory=options.memory(max_memory),
+        resume=resume,
+        force=force,
+        state=places.state_of(destination),
     )
-    chosen, counted = select_experts(request, console.ConsoleWatcher())
+    chosen, counted = select_experts(request, console.watcher())
+    if console.is_silent():  # another process writes what all have counted
+        return
     if save_scores:
         write_scores(places.scores_file(destination), counted)
         console.note(f"wrote {places.scores_file(destination)}")
@@ -200,17 +171,3 @@ def _finish(chosen: Selection, destination: Path, *, json: bool) -> None:
 
         console.table(selection_table(chosen))
     console.note(f"wrote {destination}")
-
-
-def _number(text: str) -> int | None:
-    if text.strip().lower() == "all":
-        return None
-    if text.strip().isdecimal() and int(text) > 0:
-        return int(text)
-    raise SettingsError(
-        "this is not a number of examples",
-        where="--num-examples",
-        got=repr(text),
-        expected="a number above zero, or all",
-        hint="try --num-examples 100",
-    )

@@ -1,12 +1,15 @@
 """From a selection to bytes, and the proof that they are the right ones.
 
 `plan_export` says exactly what will be written (it is the dry run), `export` writes it
-so that it appears complete or not at all, and `verify_export` re-reads source and
-export on its own and compares every byte. No torch, no decoding.
+so that it appears complete or not at all (`GradualExport` does so layer by layer), and
+`verify_export` re-reads source and export on its own and compares every byte. No torch,
+no decoding.
 """
 
-from emo_prune.export.export import check_destination, export
+from emo_prune.export.export import export
+from emo_prune.export.gradual import GradualExport
 from emo_prune.export.plan import ExportPlan, plan_export
+from emo_prune.export.publishing import check_destination
 from emo_prune.export.record import RECORD, ExportRecord, read_record
 from emo_prune.export.verify import VerificationReport, verify_export
 
@@ -14,6 +17,7 @@ __all__ = [
     "RECORD",
     "ExportPlan",
     "ExportRecord",
+    "GradualExport",
     "VerificationReport",
     "check_destination",
     "export",

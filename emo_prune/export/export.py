@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from emo_prune.architectures import describe
-from emo_prune.checkpoint import FolderSource, open_checkpoint, write_shard
-from emo_prune.errors import EmoPruneError, ExportError, NotEnoughDisk, OutputExists
+from emo_prune.checkpoint import open_checkpoint, write_shard
+from emo_prune.errors import ExportError
 from emo_prune.export.plan import ExportPlan
-from emo_prune.export.record import RECORD
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from emo_prune.export.publishing import (
+    check_destination,
+    check_disk,
+    make_partial,
+    named_errors,
+    partial_of,
+    publish,
+)
 
 
 def export(
@@ -37,85 +39,32 @@ def export(
         NotEnoughDisk: the output does not fit.
         ExportError: the folder cannot be written, or the result is not sound.
     """
-    check_destination(plan, destination, force=force)
+    check_destination(plan.model.checkpoint.source, destination, force=force)
     destination = destination.resolve()  # a link to another disk: beside its target
     partial = partial_of(destination)
-    with _named_errors(destination, plan):
+    with named_errors(destination, plan.num_bytes):
         if force and partial.exists():
             shutil.rmtree(partial)
         partial.parent.mkdir(parents=True, exist_ok=True)
-        _check_disk(plan, partial.parent)
-        _make_partial(partial)
+        check_disk(partial.parent, plan.num_bytes)
+        make_partial(partial)
         try:
-            _write(plan, partial, progress)
-            _check(plan, partial)
-            _publish(partial, destination)
+            for shard in plan.shards:
+                write_shard(shard, plan.model.checkpoint.source, partial, progress)
+            complete(plan, partial)
+            publish(partial, destination)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
 
 
-def partial_of(destination: Path) -> Path:
-    """Return the folder an export is written into before it gets its name."""
-    return destination.with_name(destination.name + ".partial")
+def complete(plan: ExportPlan, partial: Path) -> None:
+    """Write the files beside the shards, and check that all is as planned.
 
-
-def check_destination(plan: ExportPlan, destination: Path, *, force: bool) -> None:
-    """Raise `OutputExists` or `ExportError` where `destination` must not be written."""
+    Raises:
+        ExportError: what lies there is not sound.
+    """
     source = plan.model.checkpoint.source
-    if isinstance(source, FolderSource):
-        root, target = source.root.resolve(), destination.resolve()
-        if target == root or root in target.parents or target in root.parents:
-            raise ExportError(
-                "the output would lie inside the source, or around it",
-                where=destination,
-                got=f"source {source.root}",
-                hint="choose another folder with -o",
-            )
-    if not os.path.lexists(destination):
-        return
-    if not force:
-        raise OutputExists(
-            "the output exists already",
-            where=destination,
-            hint="use --force to replace it, or -o for another folder",
-        )
-    if not (destination / RECORD).is_file():
-        raise OutputExists(
-            "the output exists, and is not an export that --force may replace",
-            where=destination,
-            expected=f"a folder with {RECORD}",
-            hint="choose another folder with -o",
-        )
-
-
-def _check_disk(plan: ExportPlan, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if plan.num_bytes > free:
-        raise NotEnoughDisk(
-            "the output does not fit on the disk",
-            where=folder,
-            got=f"{free:,} bytes free",
-            expected=f"{plan.num_bytes:,}",
-            hint="free some space, or choose another disk with -o",
-        )
-
-
-def _make_partial(partial: Path) -> None:
-    try:
-        partial.mkdir()
-    except FileExistsError:
-        raise OutputExists(
-            "an unfinished export is in the way",
-            where=partial,
-            hint="if no other export is running, use --force to replace it",
-        ) from None
-
-
-def _write(plan: ExportPlan, partial: Path, progress: Callable[[int], None]) -> None:
-    source = plan.model.checkpoint.source
-    for shard in plan.shards:
-        write_shard(shard, source, partial, progress)
     for file, name in plan.copied.items():
         target = partial / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +72,7 @@ def _write(plan: ExportPlan, partial: Path, progress: Callable[[int], None]) -> 
             source.copy(file, 0, source.size(file), output.fileno())
     for name, text in plan.written.items():
         (partial / name).write_text(text, encoding="utf-8")
+    _check(plan, partial)
 
 
 def _check(plan: ExportPlan, partial: Path) -> None:
@@ -143,43 +93,3 @@ def _check(plan: ExportPlan, partial: Path) -> None:
             hint="does something else write there? choose another folder with -o",
         )
     describe(written)
-
-
-def _publish(partial: Path, destination: Path) -> None:
-    """Give the finished folder its name; an earlier export goes only then."""
-    replaced = destination.with_name(destination.name + ".replaced")
-    if destination.exists():
-        if replaced.exists():  # of an export that was killed
-            shutil.rmtree(replaced)
-        destination.rename(replaced)
-        try:
-            partial.rename(destination)
-        except BaseException:
-            replaced.rename(destination)
-            raise
-        shutil.rmtree(replaced, ignore_errors=True)
-    else:
-        partial.rename(destination)
-
-
-@contextlib.contextmanager
-def _named_errors(destination: Path, plan: ExportPlan) -> Iterator[None]:
-    try:
-        yield
-    except EmoPruneError:
-        raise
-    except OSError as error:
-        if error.errno in _FULL:
-            raise NotEnoughDisk(
-                "the disk became full; nothing was left behind",
-                where=destination,
-                got=str(error.strerror),
-                expected=f"{plan.num_bytes:,} bytes",
-                hint="free some space, or choose another disk with -o",
-            ) from None
-        raise ExportError(
-            "the output cannot be written; nothing was left behind",
-            where=destination,
-            got=str(error),
-            hint="check permissions, or choose another folder with -o",
-        ) from None

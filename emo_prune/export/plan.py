@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +99,7 @@ def plan_export(
     else:
         tensors = subset_tensors(model, kept)
         config = prune_config(model, kept, selection.top_k)
-    shards = plan_shards(_aligned(tensors), max_shard_bytes)
+    shards = _in_shards(tensors, max_shard_bytes)
     copied, left_out = _files(model, layout)
     record = ExportRecord(
         layout=layout,
@@ -128,9 +128,22 @@ def plan_export(
     )
 
 
-def _aligned(tensors: list[OutputTensor]) -> list[OutputTensor]:
-    """Put wider dtypes first, so that each tensor starts at a multiple of its size."""
-    return sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
+def lay_out(
+    model: MoEModel, kept: Mapping[int, Sequence[int]], max_shard_bytes: int
+) -> tuple[Shard, ...]:
+    """Return the files of an export in the source's layout.
+
+    Names, sizes and places depend on how many experts are kept, not on which.
+    """
+    return _in_shards(subset_tensors(model, kept), max_shard_bytes)
+
+
+def _in_shards(
+    tensors: Sequence[OutputTensor], max_shard_bytes: int
+) -> tuple[Shard, ...]:
+    # wider dtypes first, so that each tensor starts at a multiple of its size
+    aligned = sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
+    return plan_shards(aligned, max_shard_bytes)
 
 
 def _files(model: MoEModel, layout: Layout) -> tuple[dict[str, str], list[str]]:

@@ -9,7 +9,6 @@ stored (rotary frequencies) are real from the start.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +27,6 @@ from emo_prune.models.loading import (
     failure_reason,
     quiet_transformers,
 )
-
-_INDEX = re.compile(r"layers\.(\d+)\.")
 
 
 class _LayerDone(Exception):
@@ -143,14 +140,19 @@ class Skeleton:
 
 
 def build_skeleton(
-    folder: Path, *, device: torch.device, dtype: str = "auto"
+    folder: Path,
+    *,
+    device: torch.device,
+    dtype: str = "auto",
+    stored: torch.dtype = torch.float32,
 ) -> Skeleton:
     """Build a model from its config alone.
 
     Args:
         folder: holds config.json.
         device: where layers are run.
-        dtype: one of `DTYPES`; "auto" is what the config says.
+        dtype: one of `DTYPES`; "auto" is what the config says, or else
+            `stored`, the weights' own.
 
     Raises:
         CheckpointError: transformers cannot build it.
@@ -164,9 +166,7 @@ def build_skeleton(
             _refuse_quantised(config)
             wanted = config.dtype if dtype == "auto" else getattr(torch, dtype)
             with init_empty_weights(include_buffers=False):
-                model = AutoModelForCausalLM.from_config(
-                    config, dtype=wanted or torch.float32
-                )
+                model = AutoModelForCausalLM.from_config(config, dtype=wanted or stored)
         except LOADING_FAILURES as error:
             raise CheckpointError(
                 "transformers cannot build the model",
@@ -175,12 +175,6 @@ def build_skeleton(
                 hint="check that AutoModelForCausalLM.from_pretrained loads it",
             ) from None
     return Skeleton(model.eval(), device)
-
-
-def layer_of(name: str) -> int | None:
-    """Return the layer that a tensor belongs to by its name; None outside layers."""
-    found = _INDEX.search(name)
-    return int(found[1]) if found else None
 
 
 def refuse_unfilled(layer: nn.Module, where: str) -> None:

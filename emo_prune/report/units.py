@@ -26,8 +26,8 @@ def format_count(number: float) -> str:
     return f"{number:.0f}"
 
 
-def parse_bytes(text: str) -> int:
-    """Read "5GB", "500 MB" or a number of bytes.
+def parse_bytes(text: str, option: str) -> int:
+    """Read "5GB", "500 MB" or a number of bytes; `option` is whose, for errors.
 
     Raises:
         SettingsError: it is none of these, or not above zero.
@@ -37,7 +37,7 @@ def parse_bytes(text: str) -> int:
     if size <= 0:
         raise SettingsError(
             "this is not a size",
-            where="--max-shard-size",
+            where=option,
             got=repr(text),
             expected="a number with KB, MB or GB",
             hint="try 5GB",

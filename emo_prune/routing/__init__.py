@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from emo_prune.lazy import lazy_names
 from emo_prune.routing.counts import LayerRouting
+from emo_prune.routing.ranks import Ranks, current_ranks, joined_ranks
 
 if TYPE_CHECKING:
     from emo_prune.routing.batches import Batch as Batch
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "LayerRouting",
+    "Ranks",
     "TokenizedExamples",
+    "current_ranks",
+    "joined_ranks",
     "make_batches",
     "observe",
     "observe_greedy",

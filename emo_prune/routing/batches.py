@@ -14,7 +14,7 @@ from emo_prune.errors import RoutingError
 from emo_prune.models.vocabulary import check_token_ids
 from emo_prune.provenance import digest_of
 
-DEFAULT_BATCH_TOKENS = 8192
+DEFAULT_BATCH_TOKENS = 2048  # of the real shape, half a gigabyte of activations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ def embed(
     table = _table(model)
     check_vocabulary(batches, table.shape[0])
     hidden = empty_states(skeleton, batches, max_bytes)
+    if not batches:  # another process has them all
+        return hidden
     occurring = torch.unique(torch.cat([b.input_ids.flatten() for b in batches]))
     weights = _read_rows(model, table, occurring)
     for number, batch in enumerate(batches):

@@ -36,7 +36,7 @@ class HiddenStates:
         self.flat = (
             _mapped(total, dtype) if self.on_disk else torch.empty(total, dtype=dtype)
         )
-        parts = torch.split(self.flat, sizes)
+        parts = torch.split(self.flat, sizes) if sizes else ()
         self._batches: list[Tensor] = [
             part.view(shape) for part, shape in zip(parts, shapes, strict=True)
         ]

@@ -15,6 +15,8 @@ from emo_prune.routing.blocks import moe_blocks, prune_in_place
 from emo_prune.routing.counts import LayerRouting
 from emo_prune.routing.observer import BlockObserver, PassEnds
 
+Combine = Callable[[LayerRouting], LayerRouting]
+
 
 def observe(
     model: Any,
@@ -23,11 +25,13 @@ def observe(
     *,
     outputs: bool = False,
     progress: Callable[[int], None] = lambda _: None,
+    combine: Combine = lambda routing: routing,
 ) -> list[LayerRouting]:
     """Count the routing of every MoE layer in one pass, without the LM head.
 
     `outputs` also observes the experts' outputs, which REAP and EASY-EP need and
-    which costs about one more pass. `progress` is told the tokens of each batch.
+    which costs about one more pass. `progress` is told the tokens of each batch;
+    `combine` adds up what several processes have counted.
 
     Raises:
         RoutingError: a router's scores are not finite.
@@ -47,7 +51,7 @@ def observe(
                 observer.batch = batch
             _forward(model, batch)
             progress(int(batch.attention_mask.sum()))
-        return [observer.routing for observer in observers]
+        return [combine(observer.routing) for observer in observers]
 
 
 def observe_greedy(
@@ -59,6 +63,7 @@ def observe_greedy(
     *,
     outputs: bool = False,
     progress: Callable[[int], None] = lambda _: None,
+    combine: Combine = lambda routing: routing,
 ) -> list[LayerRouting]:
     """Count layer by layer, each with the earlier layers already pruned.
 
@@ -82,8 +87,8 @@ def observe_greedy(
                 with contextlib.suppress(PassEnds):
                     _forward(model, batch)
                 progress(int(batch.attention_mask.sum()))
-        routing.append(observer.routing)
-        prune_in_place(block, choose(observer.routing), top_k)
+        routing.append(combine(observer.routing))
+        prune_in_place(block, choose(routing[-1]), top_k)
     return routing
 
 

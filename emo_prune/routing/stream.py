@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from emo_prune.architectures import MoELayer, MoEModel
 from emo_prune.architectures.subset import expert_tensors, whole
 from emo_prune.checkpoint import OutputTensor
-from emo_prune.models.skeleton import Skeleton, layer_of, refuse_unfilled
+from emo_prune.models.skeleton import Skeleton, refuse_unfilled
 from emo_prune.routing.batches import Batch
 from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
 from emo_prune.routing.counts import LayerRouting
@@ -43,6 +43,11 @@ class Calibration:
     choose: Callable[[LayerRouting], Sequence[int]] | None = None
     routing: list[LayerRouting] = field(default_factory=list)
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all batches, without padding."""
+        return sum(int(batch.attention_mask.sum()) for batch in self.batches)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
@@ -53,7 +58,8 @@ class Walk:
     keep_bytes: read the kept experts of the last layer too, for whoever writes them.
     max_bytes: memory for the layer read ahead; a layer that is too large is not.
     combine: adds up what several processes have counted. progress: told the tokens of
-    each batch. after_layer: told of each layer that is done, with the bytes read.
+    each batch that has gone through a layer. after_layer: told of each layer that is
+    done, with the bytes read.
     """
 
     model: MoEModel
@@ -70,6 +76,12 @@ class Walk:
     def last(self) -> int:
         """The last layer with experts; what follows routes nothing."""
         return self.model.layers[-1].layer
+
+    def num_visits(self, first: int = 0, *, greedy: bool) -> int:
+        """Return how often each token goes through a layer, or through part of it."""
+        layers = self.last + 1 - first
+        looks = sum(moe.layer >= first for moe in self.model.layers)
+        return layers + (looks - 1 + self.outputs * looks if greedy else 0)
 
     def run(self, calibrations: Sequence[Calibration], first: int = 0) -> None:
         """Walk all calibrations through the layers from `first` on.
@@ -94,22 +106,16 @@ class Walk:
     def _ahead(self, index: int, greedy: bool) -> list[OutputTensor]:
         """Return what of a layer is read ahead: the experts too if all will be run."""
         tensors = [*self._dense(index)]
-        moe = self._moe(index)
+        moe = self.model.layer(index)
         if moe is not None and not greedy and 2 * moe.expert_bytes <= self.max_bytes:
             tensors += expert_tensors(moe, range(moe.num_experts))
         return tensors
 
     def _dense(self, index: int) -> Iterator[OutputTensor]:
         """Yield a layer's tensors outside its experts, the router whole."""
-        for tensor in self.model.other:
-            if layer_of(tensor.name) == index:
-                yield whole(tensor)
-        moe = self._moe(index)
-        for tensor in moe.router if moe else ():
-            yield whole(tensor)
-
-    def _moe(self, index: int) -> MoELayer | None:
-        return next((moe for moe in self.model.layers if moe.layer == index), None)
+        moe = self.model.layer(index)
+        router = moe.router if moe else ()
+        yield from map(whole, (*self.model.dense_tensors(index), *router))
 
     @contextlib.contextmanager
     def _layer(
@@ -119,7 +125,7 @@ class Walk:
         with self.skeleton.fresh_layer(index) as module:
             self.skeleton.load({t.name: held.tensor(t) for t in self._dense(index)})
             block = None
-            if self._moe(index) is not None:
+            if self.model.layer(index) is not None:
                 blocks = moe_blocks(self.skeleton.model, self.model.architecture)
                 block = next(block for block in blocks if block.layer == index)
             yield module, block
@@ -132,7 +138,7 @@ class Walk:
         held: HeldBytes,
         calibration: Calibration,
     ) -> None:
-        moe = self._moe(index)
+        moe = self.model.layer(index)
         if block is None or moe is None:
             refuse_unfilled(module, f"layer {index}")
             self._advance(index, calibration)

@@ -104,7 +104,9 @@ def test_source_is_not_written_into(plan: ExportPlan, source: Path, place: str) 
             export(plan, source.parent / place, force=force)
         assert caught.value.hint
         with pytest.raises(ExportError):
-            check_destination(plan, source.parent / place, force=force)
+            check_destination(
+                plan.model.checkpoint.source, source.parent / place, force=force
+            )
     assert snapshot(source.parent) == before
 
 

@@ -1,0 +1,240 @@
+"""Run calibrations through a model layer by layer, and go on where that was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emo_prune.api.calibrating import Calibrated, RunOptions
+from emo_prune.api.watcher import Watcher
+from emo_prune.architectures import MoEModel
+from emo_prune.architectures.subset import whole
+from emo_prune.errors import OutputExists, SettingsError, StaleRun
+from emo_prune.provenance import digest_of, versions
+from emo_prune.routing import LayerRouting, Ranks
+
+if TYPE_CHECKING:
+    import torch
+
+    from emo_prune.models.skeleton import Skeleton
+    from emo_prune.routing.saved_run import SavedRun
+    from emo_prune.routing.stream import Calibration
+    from emo_prune.routing.weights import HeldBytes
+
+Choose = Callable[[LayerRouting], Sequence[int]]
+Start = Callable[[int, Mapping[str, Any]], None]
+AfterLayer = Callable[[int, "HeldBytes"], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedRun:
+    """Calibrations on their way through one model.
+
+    folder: holds config and tokenizer. key: what makes this run itself, besides
+    tokens and versions. state: where it is saved after each layer; None saves nothing.
+    top_k: of pruned layers. outputs, keep_bytes: as `Walk` takes them.
+    """
+
+    model: MoEModel
+    folder: Path
+    options: RunOptions
+    key: Mapping[str, Any]
+    state: Path | None
+    top_k: int
+    outputs: bool
+    keep_bytes: bool = False
+
+    def observe(
+        self,
+        calibrated: Sequence[Calibrated],
+        choose: Sequence[Choose | None],
+        ranks: Ranks,
+        watcher: Watcher,
+        *,
+        start: Start = lambda _done, _notes: None,
+        after_layer: AfterLayer = lambda _index, _held: {},
+    ) -> list[list[LayerRouting]]:
+        """Return the routing of each calibration, layer by layer.
+
+        `start` is told how many layers an interrupted run had done, and its notes;
+        `after_layer` is told of each layer that is done, and returns notes to be
+        saved. The layers that were done are chosen again, from what was counted.
+
+        Raises:
+            StaleRun: the interrupted run was another one.
+            OutputExists: there is one, and nothing says what to do with it.
+            EmoPruneError: the model cannot be run.
+        """
+        from emo_prune.routing.stream import Walk
+
+        saved = self._saved(calibrated)
+        resuming = saved is not None and saved.path.exists()
+        watcher.say(f"reading {self.model.checkpoint.name} layer by layer")
+        skeleton = self._skeleton(ranks)
+        memory = self.options.max_memory or free_memory() // 2
+        room = memory // len(calibrated)
+        calibrations = [
+            self._calibration(skeleton, ranks, part, chooser, room, resuming=resuming)
+            for part, chooser in zip(calibrated, choose, strict=True)
+        ]
+        done, notes = 0, dict[str, Any]()
+        if saved is not None and resuming:
+            done, notes = saved.load(self.model, calibrations)
+            watcher.say(f"going on after {done} layers")
+            _choose_again(calibrations)
+        start(done, notes)
+
+        def save(index: int, held: HeldBytes) -> None:
+            notes.update(after_layer(index, held))
+            if saved is not None:
+                saved.save(index + 1, calibrations, notes)
+
+        walk = Walk(
+            model=self.model,
+            skeleton=skeleton,
+            top_k=self.top_k,
+            outputs=self.outputs,
+            keep_bytes=self.keep_bytes,
+            max_bytes=memory,
+            combine=ranks.combine,
+            after_layer=save,
+        )
+        tokens = sum(calibration.num_tokens for calibration in calibrations)
+        visits = walk.num_visits(done, greedy=choose[0] is not None)
+        with watcher.track("observing routing", visits * tokens, "tokens") as advance:
+            replace(walk, progress=advance).run(calibrations, done)
+        return [calibration.routing for calibration in calibrations]
+
+    def _saved(self, calibrated: Sequence[Calibrated]) -> SavedRun | None:
+        """Return where the run is saved; what an earlier one left is dealt with."""
+        from emo_prune.routing.saved_run import SavedRun
+
+        if self.state is None:
+            return None
+        batches = [b.input_ids for part in calibrated for b in part.batches]
+        key = {
+            **self.key,
+            "tokens": [part.facts["tokens_sha256"] for part in calibrated],
+            "batches": digest_of(ids.numpy().tobytes() for ids in batches),
+            "dtype": self.options.dtype,
+            "versions": versions("emo-prune", "torch", "transformers"),
+        }
+        saved = SavedRun(path=self.state, key=key)
+        if not self.options.resume:
+            saved.refuse_leftover(force=self.options.force)
+        return saved
+
+    def _skeleton(self, ranks: Ranks) -> Skeleton:
+        from emo_prune.models.skeleton import build_skeleton
+        from emo_prune.routing.weights import torch_dtype
+
+        return build_skeleton(
+            self.folder,
+            device=stream_device(self.options.device, ranks),
+            dtype=self.options.dtype,
+            stored=torch_dtype(whole(self.model.layers[0].router[0])),
+        )
+
+    def _calibration(
+        self,
+        skeleton: Skeleton,
+        ranks: Ranks,
+        part: Calibrated,
+        choose: Choose | None,
+        room: int,
+        *,
+        resuming: bool,
+    ) -> Calibration:
+        """Return this process's share, its tokens embedded or its states yet empty."""
+        from emo_prune.routing.embedding import embed, empty_states
+        from emo_prune.routing.stream import Calibration
+
+        batches = ranks.share(part.batches)
+        hidden = (
+            empty_states(skeleton, batches, room)
+            if resuming
+            else embed(self.model, skeleton, batches, room)
+        )
+        return Calibration(batches=batches, hidden=hidden, choose=choose)
+
+
+def _choose_again(calibrations: Sequence[Calibration]) -> None:
+    for calibration in calibrations:
+        if calibration.choose is not None:
+            for layer in calibration.routing:
+                calibration.choose(layer)
+
+
+@contextlib.contextmanager
+def resumable(state: Path | None, watcher: Watcher) -> Iterator[None]:
+    """Forget a run's state when the block ends well; else say how to go on."""
+    try:
+        yield
+    except (OutputExists, StaleRun):
+        raise  # what is there belongs to another run
+    except BaseException:
+        if state is not None and state.exists():
+            watcher.say(f"{state} holds the layers that are done: --resume goes on")
+        raise
+    if state is not None:
+        state.unlink(missing_ok=True)
+
+
+def should_stream(model: MoEModel, options: RunOptions, ranks: Ranks) -> bool:
+    """Tell whether a model is to be run layer by layer: as asked, or as it must be."""
+    if options.stream is not None:
+        return options.stream
+    if model.config.get("quantization_config") or options.device == "auto":
+        return False
+    device = stream_device(options.device, ranks)
+    if device.type == "cpu":
+        return _bytes_in_memory(model, options) * ranks.size > free_memory()
+    import torch
+
+    return _bytes_in_memory(model, options) > torch.cuda.mem_get_info(device)[0]
+
+
+def _bytes_in_memory(model: MoEModel, options: RunOptions) -> int:
+    """Return the memory a model takes while it is loaded whole."""
+    size = model.checkpoint.num_bytes * 13 // 10  # some experts are there twice
+    stored = {tensor.dtype for tensor in model.checkpoint.tensors.values()}
+    return 2 * size if options.dtype == "float32" and "F32" not in stored else size
+
+
+def stream_device(device: str | None, ranks: Ranks) -> torch.device:
+    """Return the one device that layers are run on.
+
+    Raises:
+        SettingsError: this machine has no such device.
+    """
+    import torch
+
+    from emo_prune.models.placement import check_placement
+
+    check_placement(device, "auto")
+    if device not in (None, "auto"):
+        return torch.device(str(device))
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(ranks.device or found)
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that can be had without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def refuse_ranks(ranks: Ranks, option: str) -> None:
+    """Raise `SettingsError` for what a single process alone can do."""
+    if ranks.size > 1:
+        raise SettingsError(
+            "this works in one process alone",
+            where=option,
+            got=f"{ranks.size} processes",
+            expected="1",
+            hint="run it without torchrun",
+        )

@@ -1,0 +1,193 @@
+"""`emo-prune extract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emo_prune.cli import console, options, places, precedence
+from emo_prune.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emo_prune.api.extracting import Extracted, Extraction
+    from emo_prune.tasks import Task
+
+
+def extract(
+    context: typer.Context,
+    model: options.Model = None,
+    revision: options.Revision = None,
+    remote: options.Remote = False,
+    cache: options.Cache = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            "-t",
+            envvar="EMO_PRUNE_TASK",
+            help="As of select; several tasks give a checkpoint each, in one pass.",
+            rich_help_panel=options.TASK,
+        ),
+    ] = None,
+    examples: Annotated[
+        list[Path] | None,
+        typer.Option(
+            envvar="EMO_PRUNE_EXAMPLES",
+            help="Your own examples instead, as of select; several files give a "
+            "checkpoint each.",
+            rich_help_panel=options.TASK,
+        ),
+    ] = None,
+    num_examples: options.NumExamples = "100",
+    num_fewshot: options.NumFewshot = None,
+    answer: options.Answer = None,
+    protocol: options.Protocol = None,
+    data_dir: options.DataDir = None,
+    seed: options.Seed = None,
+    keep: options.Keep = "12.5%",
+    score: options.Score = "frequency",
+    lower_top_k: options.LowerTopK = False,
+    device: options.Device = None,
+    dtype: options.Dtype = "auto",
+    batch_size: options.BatchSize = None,
+    max_memory: options.MaxMemory = None,
+    resume: options.Resume = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The checkpoint's folder, selection.json beside it; of several tasks, "
+            "the folder that gets one of each. (default: emo-prune-out/<task>/)",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    max_shard_size: options.MaxShardSize = "5GB",
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Select and export in one pass, layer by layer: the model is never loaded whole.
+
+    The outcome is that of select --greedy and export, byte for byte. Of the experts,
+    only those that stay are read (with the scores easy-ep and reap, all that tokens
+    go to). An interrupted run goes on with --resume.
+
+        emo-prune extract --model allenai/Emo_1b14b_1T --remote --task math
+
+        emo-prune extract --model ./model --task math --task law --keep 25%
+    """
+    from emo_prune.api.extracting import ExtractRequest, extract_experts
+    from emo_prune.report.units import parse_bytes
+    from emo_prune.selection import NEED_OUTPUTS, parse_keep
+    from emo_prune.tasks import TaskOptions
+
+    options.refuse_cache_alone(cache, remote=remote)
+    tasks = _tasks(*precedence.one_of(context, task=task, examples=examples))
+    extractions = _extractions(tasks, output)
+    if score in NEED_OUTPUTS:
+        console.note(f"{score} needs outputs: all experts that tokens go to are read")
+    request = ExtractRequest(
+        model=places.needed_model(model),
+        revision=revision,
+        remote=remote,
+        cache=cache,
+        extractions=extractions,
+        options=TaskOptions(
+            num_fewshot=num_fewshot,
+            answer=answer or "letter",
+            protocol=protocol or "standard",
+            data_dir=data_dir,
+            seed=seed or 0,
+        ),
+        num_examples=options.number_of_examples(num_examples),
+        keep=parse_keep(keep),
+        score=score,
+        lower_top_k=lower_top_k,
+        device=device,
+        dtype=dtype,
+        batch_size=batch_size,
+        max_memory=options.memory(max_memory),
+        max_shard_bytes=parse_bytes(max_shard_size, "--max-shard-size"),
+        resume=resume,
+        force=force,
+    )
+    extracted = extract_experts(request, console.watcher())
+    _print(extractions, extracted, json=json)
+
+
+def _tasks(names: list[str] | None, files: list[Path] | None) -> list[Task]:
+    """Return the tasks that were asked for, each once."""
+    from emo_prune.tasks import parse_task
+
+    if not names and not files:
+        return [parse_task(None)]  # which says what to give
+    tasks = [parse_task(name) for name in names or ()]
+    tasks += [parse_task(None, file) for file in files or ()]
+    slugs = [task.slug for task in tasks]
+    twice = next((slug for slug in slugs if slugs.count(slug) > 1), None)
+    if twice is not None:
+        raise SettingsError(
+            "two tasks would be written to the same place",
+            where="--task, --examples",
+            got=f"{twice} twice",
+            expected="tasks, or names of files, that differ",
+            hint="leave one out, or rename a file",
+        )
+    return tasks
+
+
+def _extractions(tasks: list[Task], output: Path | None) -> list[Extraction]:
+    from emo_prune.api.extracting import Extraction
+
+    if output is not None and len(tasks) == 1:
+        beside = output.absolute().with_name(places.SELECTION)
+        return [Extraction(task=tasks[0], checkpoint=output, selection=beside)]
+    return [
+        Extraction(
+            task=task,
+            checkpoint=(output or places.ROOT) / task.slug / places.CHECKPOINT,
+            selection=(output or places.ROOT) / task.slug / places.SELECTION,
+        )
+        for task in tasks
+    ]
+
+
+def _print(extractions: list[Extraction], extracted: Extracted, *, json: bool) -> None:
+    from emo_prune.report.units import format_bytes
+
+    if json:
+        from emo_prune.provenance import readable_json
+
+        console.document(readable_json(_document(extractions, extracted)))
+        return
+    from emo_prune.report.selection import selection_table
+
+    for wanted, selection, written in zip(
+        extractions, extracted.selections, extracted.bytes_written, strict=True
+    ):
+        console.table(selection_table(selection))
+        console.result(f"wrote {wanted.checkpoint}: {format_bytes(written)}")
+    console.note(f"read {format_bytes(extracted.bytes_read)} of the source")
+
+
+def _document(extractions: list[Extraction], extracted: Extracted) -> dict[str, Any]:
+    outputs = [
+        {
+            "task": selection.calibration["task"],
+            "checkpoint": str(wanted.checkpoint),
+            "selection": str(wanted.selection),
+            "num_experts": selection.budget["num_experts"],
+            "bytes_written": written,
+        }
+        for wanted, selection, written in zip(
+            extractions, extracted.selections, extracted.bytes_written, strict=True
+        )
+    ]
+    return {
+        "schema": "emo-prune/extract/1",
+        "bytes_read": extracted.bytes_read,
+        "bytes_written": sum(extracted.bytes_written),
+        "outputs": outputs,
+    }

@@ -1,0 +1,206 @@
+"""An export that is written layer by layer, while its experts are being chosen.
+
+Which experts stay does not change where anything lies: their number is known, and each
+of a layer is as large as the others. So the files can be laid out at the start.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from emo_prune.architectures import MoEModel
+from emo_prune.checkpoint import (
+    ByteRange,
+    OutputTensor,
+    Shard,
+    create_shard,
+    fill_shard,
+)
+from emo_prune.errors import StaleRun
+from emo_prune.export.export import complete
+from emo_prune.export.plan import ExportPlan, lay_out
+from emo_prune.export.publishing import (
+    check_destination,
+    check_disk,
+    make_partial,
+    named_errors,
+    partial_of,
+    publish,
+)
+from emo_prune.export.record import read_record
+from emo_prune.selection import Selection
+
+Held = Callable[[ByteRange], memoryview]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradualExport:
+    """Files of an export whose layers are written one after the other."""
+
+    model: MoEModel
+    shards: tuple[Shard, ...]
+    destination: Path
+
+    @classmethod
+    def of(
+        cls,
+        model: MoEModel,
+        num_experts: Mapping[int, int],
+        destination: Path,
+        max_shard_bytes: int,
+    ) -> GradualExport:
+        """Lay out an export by how many experts each layer keeps."""
+        kept = {layer: tuple(range(count)) for layer, count in num_experts.items()}
+        return cls(
+            model=model,
+            shards=lay_out(model, kept, max_shard_bytes),
+            destination=destination.resolve(),
+        )
+
+    @property
+    def partial(self) -> Path:
+        """The folder until it is complete."""
+        return partial_of(self.destination)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the folder has not got its name yet."""
+        return self.partial.is_dir()
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the shards."""
+        return sum(shard.num_bytes for shard in self.shards)
+
+    def check(self, *, force: bool) -> None:
+        """Raise `OutputExists` or `ExportError` where nothing may be written."""
+        source = self.model.checkpoint.source
+        check_destination(source, self.destination, force=force)
+
+    def create(self, *, force: bool) -> None:
+        """Make the partial folder and its files, at their full size.
+
+        Raises:
+            OutputExists: another export is under way.
+            NotEnoughDisk, ExportError: the files cannot be made.
+        """
+        with named_errors(self.destination, self.num_bytes):
+            if force and self.partial.exists():
+                shutil.rmtree(self.partial)
+            self.partial.parent.mkdir(parents=True, exist_ok=True)
+            check_disk(self.partial.parent, self.num_bytes)
+            make_partial(self.partial)
+            for shard in self.shards:
+                create_shard(shard, self.partial)
+
+    def write(self, tensors: Sequence[OutputTensor], held: Held) -> int:
+        """Write tensors from bytes in memory; return a checksum of them.
+
+        Raises:
+            NotEnoughDisk, ExportError: they cannot be written.
+        """
+        ours = {tensor.name: _given(tensor, held) for tensor in tensors}
+        source = self.model.checkpoint.source
+        with named_errors(self.destination, self.num_bytes):
+            for shard in self.shards:
+                here = [ours[t.name] for t in shard.tensors if t.name in ours]
+                fill_shard(shard, here, source, self.partial)
+        checksum = 0
+        for tensor in ours.values():
+            for piece in tensor.ranges:
+                checksum = zlib.crc32(held(piece), checksum)
+        return checksum
+
+    def check_written(self, tensors: Sequence[OutputTensor], checksum: int) -> None:
+        """Check what an interrupted run has written, which a crash may have lost.
+
+        Raises:
+            StaleRun: it is not there any more.
+        """
+        found = 0
+        places = self._places()
+        try:
+            for tensor in tensors:
+                shard, at = places[tensor.name]
+                with (self.partial / shard).open("rb") as file:
+                    file.seek(at)
+                    found = zlib.crc32(file.read(tensor.num_bytes), found)
+        except OSError as error:
+            raise self._lost(error.strerror) from None
+        if found != checksum:
+            raise self._lost(f"other bytes of {tensors[0].name} and what follows")
+
+    def finish(
+        self,
+        plan: ExportPlan,
+        written: Iterable[str],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Write the other tensors and files, check everything, give it its name.
+
+        Raises:
+            NotEnoughDisk, ExportError: it cannot be written, or is not sound.
+        """
+        if [shard.header for shard in plan.shards] != [s.header for s in self.shards]:
+            raise RuntimeError("the plan lays the files out otherwise")
+        done = frozenset(written)
+        source = self.model.checkpoint.source
+        with named_errors(self.destination, self.num_bytes):
+            for shard in plan.shards:
+                rest = [tensor for tensor in shard.tensors if tensor.name not in done]
+                fill_shard(shard, rest, source, self.partial, progress)
+            self._remove_all_but_shards()
+            complete(plan, self.partial)
+            publish(self.partial, self.destination)
+
+    def check_published(self, selection: Selection) -> None:
+        """Check that the folder under the final name is the export of a selection.
+
+        Raises:
+            StaleRun, ExportError: it is another one, or none.
+        """
+        if read_record(self.destination).selection_sha256 != selection.sha256:
+            raise self._lost(f"another export in {self.destination}")
+
+    def discard(self) -> None:
+        """Remove what has been written."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _places(self) -> dict[str, tuple[str, int]]:
+        """Return each tensor's file and position."""
+        places = {}
+        for shard in self.shards:
+            at = len(shard.header)
+            for tensor in shard.tensors:
+                places[tensor.name] = (shard.name, at)
+                at += tensor.num_bytes
+        return places
+
+    def _remove_all_but_shards(self) -> None:
+        """Remove files that an interrupted run had begun to write beside the shards."""
+        names = {shard.name for shard in self.shards}
+        for path in self.partial.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in names:
+                path.unlink()
+
+    def _lost(self, got: str | None) -> StaleRun:
+        return StaleRun(
+            "what the interrupted run had written is not there any more",
+            where=self.partial,
+            got=got,
+            expected="the layers that were done",
+            hint="start over with --force",
+        )
+
+
+def _given(tensor: OutputTensor, held: Held) -> OutputTensor:
+    """Return a tensor whose ranges are taken from memory."""
+    ranges = (replace(piece, data=partial(held, piece)) for piece in tensor.ranges)
+    return replace(tensor, ranges=tuple(ranges))
