@@ -33,8 +33,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Fault:
     """What goes wrong with the next `times` requests whose line contains `on`.
 
-    `skip` requests go well first. `status` replaces the answer, and `headers` replace
-    its headers. `cut` bytes of the body are sent before the connection is closed;
+    `skip` requests go well first. `status` and `body` replace the answer, `headers`
+    some of its headers. `cut` bytes of the body are sent before the connection is closed;
     `short` bytes are sent and announced as if they were all. `pace` is how many bytes
     are sent at a time, and the seconds between. `hang_up`: no answer at all.
     """
@@ -43,6 +43,7 @@ class Fault:
     times: int = 1
     skip: int = 0
     status: int = 0
+    body: bytes = b"a fault"
     headers: Mapping[str, object] = field(default_factory=dict)
     cut: int | None = None
     short: int | None = None
@@ -147,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault.hang_up:
             self.close_connection = True
         elif self.fault.status:
-            self._reply(self.fault.status, {}, b"a fault")
+            self._reply(self.fault.status, {}, self.fault.body)
         elif parts[0] == "cdn":
             with self.server.busy():
                 self._send_file(self.server.folder / "/".join(parts[1:]))

@@ -4,8 +4,8 @@
 folder or a Hub repository, checks them against each other and against the files, and
 returns a `Checkpoint`. `open_remote` does so for a Hub repository even where a local
 copy exists; its shards are read by range, and `support_folder` has the rest.
-`plan_shards` and `write_shard` write byte ranges of it to new
-files. No tensor is ever decoded, so every dtype works; torch is never imported.
+`plan_shards` and `write_shard` write byte ranges of it to new files. No tensor is ever
+decoded, so every dtype works; torch is never imported.
 """
 
 from emo_prune.checkpoint.checkpoint import (

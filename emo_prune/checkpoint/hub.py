@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from emo_prune.checkpoint.hub_errors import Named
@@ -43,6 +44,17 @@ def local_folder(model: str, revision: str | None = None) -> Path:
                 ignore_patterns=list(_SECOND_COPIES),
             )
         )
+
+
+def of_checkpoint(names: Iterable[str]) -> tuple[str, ...]:
+    """Return, sorted, those of a repository's files that `local_folder` would list."""
+    from huggingface_hub.utils import filter_repo_objects
+
+    visible = (name for name in names if not name.startswith(".") and "/." not in name)
+    chosen = filter_repo_objects(
+        visible, allow_patterns=list(_WHOLE), ignore_patterns=list(_SECOND_COPIES)
+    )
+    return tuple(sorted(chosen))
 
 
 def support_folder(repository: str, revision: str | None = None) -> Path:

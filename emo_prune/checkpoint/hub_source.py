@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from emo_prune.checkpoint.hub import of_checkpoint
 from emo_prune.checkpoint.hub_errors import Named, odd_answer
 from emo_prune.checkpoint.joining import PIECE, Piece, plan
 from emo_prune.checkpoint.range_cache import RangeCache
@@ -35,6 +36,7 @@ class HubSource:
         self.bytes_read = 0
         self._counting = threading.Lock()
         self._sizes: dict[str, int] = {}
+        self._files: tuple[str, ...] | None = None
         self._revision = revision
         found = self._metadata("config.json")
         if not found.commit_hash:
@@ -89,17 +91,18 @@ class HubSource:
             at += len(part)
 
     def files(self) -> tuple[str, ...]:
-        """Return the relative names of all files, sorted."""
-        from huggingface_hub import HfApi
+        """Return the relative names of a checkpoint's files, sorted.
 
-        def listed() -> list[str]:
-            names: list[str] = HfApi().list_repo_files(
-                self.repository, revision=self.revision
-            )
-            return names
+        They are those of its `local_folder`: no weights in other formats or layouts.
+        """
+        if self._files is None:
+            from huggingface_hub import HfApi
 
-        with Named(self.repository), quietly():
-            return tuple(sorted(patiently(listed)))
+            api, name, commit = HfApi(), self.repository, self.revision
+            with Named(name), quietly():
+                names = patiently(lambda: api.list_repo_files(name, revision=commit))
+            self._files = of_checkpoint(names)
+        return self._files
 
     def _fetch(self, piece: Piece) -> None:
         data = piece.buffer()

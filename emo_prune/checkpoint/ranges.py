@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from emo_prune.checkpoint.hub_errors import Named, changed, odd_answer
-from emo_prune.checkpoint.retry import Patience, may_pass
+from emo_prune.checkpoint.retry import Patience, is_passing, may_pass
 from emo_prune.errors import HubError
 
 TIMEOUT = 30.0  # seconds without a byte, or without a connection
@@ -88,6 +88,8 @@ class RangeReader:
         ) as answer:
             if answer.status_code == 416:
                 raise self._shorter(file, answer)
+            if is_passing(answer):
+                answer.raise_for_status()  # without a look at its body
             hf_raise_for_status(answer)
             self._check(file, start, answer)
             for part in answer.iter_raw():
@@ -124,7 +126,7 @@ class RangeReader:
     def _gave_up(
         self, file: str, start: int, done: int, total: int, problem: Exception | None
     ) -> HubError:
-        reason = "answers that end early" if problem is None else _first_line(problem)
+        reason = "answers that end early" if problem is None else _reason(problem)
         return HubError(
             "the server stopped serving a file",
             where=f"{self._repository}/{file}",
@@ -146,5 +148,9 @@ def _tag(answer: Any) -> str | None:
     return answer.headers.get("ETag") or None
 
 
-def _first_line(problem: Exception) -> str:
+def _reason(problem: Exception) -> str:
+    """Say what went wrong, without the address: it is long, signed and secret."""
+    answer = getattr(problem, "response", None)
+    if answer is not None:
+        return f"status {answer.status_code} {answer.reason_phrase}".rstrip()
     return str(problem).strip().split("\n")[0] or type(problem).__name__

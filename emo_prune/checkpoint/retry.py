@@ -10,8 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 ATTEMPTS = 6  # in a row, without a byte of progress
 FIRST_DELAY = 0.5  # seconds; doubled after each failure
@@ -65,19 +64,21 @@ def patiently(action: Callable[[], _Result]) -> _Result:
 
 
 def may_pass(problem: BaseException | None) -> bool:
-    """Tell whether a failure could be gone at the next attempt.
-
-    So is everything on the way to the server, and what the server says of itself: too
-    many requests (429) or an error of its own (5xx). A refused signed address (403
-    behind a redirect) has run out; the next attempt gets another.
-    """
+    """Tell whether a failure could be gone at the next attempt."""
     from huggingface_hub.errors import HTTPError
 
     if not isinstance(problem, HTTPError):
         return False
     answer = getattr(problem, "response", None)
-    if answer is None:
-        return True
+    return answer is None or is_passing(answer)  # None: lost on the way
+
+
+def is_passing(answer: Any) -> bool:
+    """Tell whether an answer is of a trouble that passes: 429, or the server's own.
+
+    A signed address that is refused (403 behind a redirect) has run out; the next
+    attempt is given another.
+    """
     status = answer.status_code
     ran_out = status == 403 and bool(answer.history)
     return bool(status in (408, 429) or status >= 500 or ran_out)
@@ -91,11 +92,14 @@ def _headers(problem: BaseException | None) -> Mapping[str, str]:
 def _told_to_wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds an answer asks to wait, by Retry-After or RateLimit."""
     value = headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     if value:
+        from email.utils import parsedate_to_datetime
+
         with contextlib.suppress(ValueError):
             due = parsedate_to_datetime(value)
+            due = due.replace(tzinfo=due.tzinfo or UTC)
             return max(0.0, (due - datetime.now(UTC)).total_seconds())
     exhausted = re.search(r";\s*r=0\b", headers.get("RateLimit", ""))
     reset = _RESET.search(headers.get("RateLimit", "")) if exhausted else None

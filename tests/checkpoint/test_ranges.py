@@ -52,6 +52,11 @@ SURVIVED = {
     "503 that says it by a date": Fault(
         status=503, headers={"Retry-After": formatdate(0, usegmt=True)}, times=2
     ),
+    "503 that says it by a date without a zone": Fault(
+        status=503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 -0000"}
+    ),
+    "503 with a body that is JSON, but no object": Fault(status=503, body=b"[1]"),
+    "Retry-After that is no digit": Fault(status=503, headers={"Retry-After": "²"}),
     "Retry-After that is neither": Fault(status=503, headers={"Retry-After": "soon"}),
     "429": Fault(on="GET /org", status=429, times=3),
     "429 with the Hub's own header": Fault(
@@ -167,7 +172,8 @@ def test_giving_up_says_how_far_it_came(hub: Hub, source: HubSource) -> None:
     with pytest.raises(HubError) as caught:
         source.read(SHARD, 5, 2005)
     assert caught.value.where == f"org/name/{SHARD}"
-    assert "503" in str(caught.value)
+    assert "status 503 Service Unavailable" in str(caught.value)
+    assert "cdn" not in str(caught.value)
     assert "1,000 bytes from byte 5 on; expected 2,000 bytes" in str(caught.value)
     assert "again" in caught.value.hint
 

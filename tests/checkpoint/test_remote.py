@@ -14,6 +14,7 @@ import pytest
 from emo_prune.architectures import describe, fingerprint
 from emo_prune.checkpoint import (
     FolderSource,
+    local_folder,
     open_checkpoint,
     open_remote,
     retry,
@@ -125,9 +126,15 @@ def test_small_files_survive_a_poor_network(
     assert capfd.readouterr().err == ""
 
 
-def test_files_are_listed(hub: Hub) -> None:
-    hub.faults.append(Fault(on="GET /api", status=500))
-    assert open_remote("org/name").source.files() == FolderSource(hub.folder).files()
+def test_files_are_those_of_the_downloaded_folder(hub: Hub) -> None:
+    for name in (".gitattributes", "pytorch_model.bin", "consolidated.safetensors"):
+        (hub.folder / name).write_bytes(b"not of the checkpoint")
+    source = open_remote("org/name").source
+    assert source.files() == FolderSource(local_folder("org/name")).files()
+    assert {name for name in source.files() if "safetensors" not in name} < SMALL
+    asked = len(hub.asked)
+    source.files()
+    assert len(hub.asked) == asked
 
 
 def test_files_are_copied_whole(hub: Hub, tmp_path: Path) -> None:
