@@ -34,9 +34,9 @@ class Fault:
     """What goes wrong with the next `times` requests whose line contains `on`.
 
     `skip` requests go well first. `status` and `body` replace the answer, `headers`
-    some of its headers. `cut` bytes of the body are sent before the connection is closed;
-    `short` bytes are sent and announced as if they were all. `pace` is how many bytes
-    are sent at a time, and the seconds between. `hang_up`: no answer at all.
+    some of its headers. `cut` bytes of the body are sent before the connection is
+    closed; `short` bytes are sent and announced as if they were all. `pace` is how
+    many bytes are sent at a time, and the seconds between. `hang_up`: no answer.
     """
 
     on: str = "GET /cdn"
