@@ -23,6 +23,8 @@ from emo_prune.checkpoint.writer import (
     ByteRange,
     OutputTensor,
     Shard,
+    create_shard,
+    fill_shard,
     plan_shards,
     write_shard,
 )
@@ -37,6 +39,8 @@ __all__ = [
     "Shard",
     "Tensor",
     "Wanted",
+    "create_shard",
+    "fill_shard",
     "local_folder",
     "locate",
     "name_of_folder",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class ByteRange:
     file: str
     start: int
     end: int
-    data: Callable[[], bytes] | None = None
+    data: Callable[[], bytes | memoryview] | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -110,19 +110,39 @@ def write_shard(
     folder: Path,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Write one file, several ranges at once; neighbouring ranges are copied as one.
+    """Write one file: `create_shard`, then `fill_shard` with all its tensors."""
+    create_shard(shard, folder)
+    fill_shard(shard, shard.tensors, source, folder, progress)
 
-    `progress` is told the bytes of each copy. The file must not exist yet. Its whole
-    size is reserved first, so that a full disk shows at once.
+
+def create_shard(shard: Shard, folder: Path) -> None:
+    """Write a file's header and reserve its size, so that a full disk shows at once.
+
+    The file must not exist yet.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     output = os.open(folder / shard.name, flags, 0o666)
     try:
-        header = shard.header
         _reserve(output, shard.num_bytes)
-        write_at(output, header, 0)
-        pieces = [piece for tensor in shard.tensors for piece in tensor.ranges]
-        placed = _placed(_joined(pieces), len(header))
+        write_at(output, shard.header, 0)
+    finally:
+        os.close(output)
+
+
+def fill_shard(
+    shard: Shard,
+    tensors: Iterable[OutputTensor],
+    source: ByteSource,
+    folder: Path,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write some of a file's tensors in their places, several ranges at once.
+
+    The tensors bear names, types and shapes of the shard's, and may be made of other
+    bytes. Neighbouring ranges are copied as one; `progress` is told the bytes of each.
+    """
+    output = os.open(folder / shard.name, os.O_WRONLY)
+    try:
 
         def copy(job: tuple[ByteRange, int]) -> int:
             piece, at = job
@@ -132,7 +152,8 @@ def write_shard(
                 source.copy(piece.file, piece.start, piece.end, output, at)
             return piece.num_bytes
 
-        for num_bytes in several(copy, placed, source.at_once):
+        jobs = list(_cut(_joined(_placed(shard, tensors))))
+        for num_bytes in several(copy, jobs, source.at_once):
             progress(num_bytes)
     finally:
         os.close(output)
@@ -151,30 +172,53 @@ def _reserve(output: int, num_bytes: int) -> None:
     os.ftruncate(output, num_bytes)
 
 
-def _placed(pieces: Sequence[ByteRange], at: int) -> list[tuple[ByteRange, int]]:
-    """Return where each piece goes in the output; large ones are cut up."""
-    placed = []
-    for piece in pieces:
+def _placed(
+    shard: Shard, tensors: Iterable[OutputTensor]
+) -> Iterator[tuple[ByteRange, int]]:
+    """Yield each range of the tensors and where it goes in the file."""
+    places, at = {}, len(shard.header)
+    for tensor in shard.tensors:
+        places[tensor.name] = at
+        at += tensor.num_bytes
+    for tensor in tensors:
+        at = places[tensor.name]
+        for piece in tensor.ranges:
+            yield piece, at
+            at += piece.num_bytes
+
+
+def _joined(
+    pieces: Iterable[tuple[ByteRange, int]],
+) -> Iterator[tuple[ByteRange, int]]:
+    """Join ranges that are neighbours both in the source and in the output."""
+    last: tuple[ByteRange, int] | None = None
+    for piece, at in pieces:
+        if last is not None and _follows(last, piece, at):
+            last = (replace(last[0], end=piece.end), last[1])
+            continue
+        if last is not None:
+            yield last
+        last = (piece, at)
+    if last is not None:
+        yield last
+
+
+def _follows(last: tuple[ByteRange, int], piece: ByteRange, at: int) -> bool:
+    before, place = last
+    return (
+        before.data is None
+        and piece.data is None
+        and (before.file, before.end) == (piece.file, piece.start)
+        and place + before.num_bytes == at
+    )
+
+
+def _cut(
+    pieces: Iterable[tuple[ByteRange, int]],
+) -> Iterator[tuple[ByteRange, int]]:
+    """Cut up large ranges; those whose data are given are written as they are."""
+    for piece, at in pieces:
         step = piece.num_bytes if piece.data is not None else _PIECE
         for start in range(piece.start, piece.end, step or 1):
             end = min(start + step, piece.end)
-            placed.append((replace(piece, start=start, end=end), at))
-            at += end - start
-    return placed
-
-
-def _joined(pieces: Sequence[ByteRange]) -> list[ByteRange]:
-    joined: list[ByteRange] = []
-    for piece in pieces:
-        last = joined[-1] if joined else None
-        if (
-            last is not None
-            and last.data is None
-            and piece.data is None
-            and last.file == piece.file
-            and last.end == piece.start
-        ):
-            joined[-1] = ByteRange(last.file, last.start, piece.end)
-        else:
-            joined.append(piece)
-    return joined
+            yield replace(piece, start=start, end=end), at + start - piece.start
