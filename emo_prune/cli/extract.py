@@ -85,7 +85,7 @@ def extract(
 
     options.refuse_cache_alone(cache, remote=remote)
     tasks = _tasks(*precedence.one_of(context, task=task, examples=examples))
-    extractions = _extractions(tasks, output)
+    extractions = _extractions(tasks, output, force=force)
     if score in NEED_OUTPUTS:
         console.note(f"{score} needs outputs: all experts that tokens go to are read")
     request = ExtractRequest(
@@ -138,11 +138,13 @@ def _tasks(names: list[str] | None, files: list[Path] | None) -> list[Task]:
     return tasks
 
 
-def _extractions(tasks: list[Task], output: Path | None) -> list[Extraction]:
+def _extractions(
+    tasks: list[Task], output: Path | None, *, force: bool
+) -> list[Extraction]:
     from emo_prune.api.extracting import Extraction
 
     if output is not None and len(tasks) == 1:
-        beside = output.absolute().with_name(places.SELECTION)
+        beside = places.selection_beside(output, force=force)
         return [Extraction(task=tasks[0], checkpoint=output, selection=beside)]
     return [
         Extraction(

@@ -27,7 +27,7 @@ from emo_prune.routing.hidden import HiddenStates
 from emo_prune.routing.observer import BlockObserver, PassEnds
 from emo_prune.routing.weights import HeldBytes, reading_ahead
 
-_CHUNK_BYTES = 256 * 1024 * 1024  # experts that are read and fused at a time
+_CHUNK_BYTES = 64 * 1024 * 1024  # experts that are read and fused at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
