@@ -179,8 +179,8 @@ def resumable(state: Path | None, watcher: Watcher) -> Iterator[None]:
         if state is not None and state.exists():
             watcher.say(f"{state} holds the layers that are done: --resume goes on")
         raise
-    if state is not None:
-        state.unlink(missing_ok=True)
+    if state is not None and state.exists():
+        state.unlink()
 
 
 def should_stream(model: MoEModel, options: RunOptions, ranks: Ranks) -> bool:

@@ -126,7 +126,7 @@ class SavedRun:
 
     def remove(self) -> None:
         """Remove the state: the run is finished, or to be started over."""
-        self.path.unlink(missing_ok=True)
+        self.path.unlink()
 
     def _tensors(self, source: FolderSource) -> dict[str, Tensor]:
         name, size = self.path.name, self.path.stat().st_size
