@@ -20,6 +20,7 @@ MADE_UP = [
     }
     for a, b in zip("abcdefghijklmnop", "bcdefghijklmnopq", strict=True)
 ]
+TEXTS = ("the seventh boat sank", "all rivers bend north", "count the kettles twice")
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,12 @@ def exported(run: Run, emo: Path, example_files: tuple[Path, Path]) -> Path:
     made = run("export", "--model", emo)
     assert made.code == 0, made.err
     return Path("emo-prune-out/calibration/checkpoint")
+
+
+@pytest.fixture
+def texts(workplace: Path) -> Path:
+    """Examples of two files: `texts.jsonl`, and `other.jsonl`, which differ."""
+    for name, suffix in (("texts", ""), ("other", " or do not; 1 2 3 5 8 13")):
+        rows = [json.dumps({"text": text + suffix}) + "\n" for text in TEXTS]
+        (workplace / f"{name}.jsonl").write_text("".join(rows))
+    return workplace / "texts.jsonl"
