@@ -10,6 +10,7 @@ so that each layer costs two passes of its own, however deep it lies.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ from emo_prune.routing.hidden import HiddenStates
 from emo_prune.routing.observer import BlockObserver, PassEnds
 from emo_prune.routing.weights import HeldBytes, reading_ahead
 
-_CHUNK_BYTES = 64 * 1024 * 1024  # experts that are read and fused at a time
+_CHUNK_BYTES = 128 * 1024 * 1024  # experts that are read and fused at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,8 @@ class Walk:
                     with self._layer(index, held) as (module, block):
                         self._visit(index, module, block, held, calibration)
                 self.after_layer(index, held)
+                del held  # before the next layer's experts are read
+                _give_back_memory()
 
     def _ahead(self, index: int, greedy: bool) -> list[OutputTensor]:
         """Return what of a layer is read ahead: the experts too if all will be run."""
@@ -277,3 +280,12 @@ class Walk:
             meta = torch.empty(shape, dtype=parameter.dtype, device="meta")
             setattr(module, name, nn.Parameter(meta, requires_grad=False))
         self.skeleton.load({tensor.name: held.tensor(tensor) for tensor in tensors})
+
+
+def _give_back_memory() -> None:
+    """Return freed memory to the system, where the C library keeps it (glibc).
+
+    Tensors of a few megabytes leave holes that would add up from layer to layer.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

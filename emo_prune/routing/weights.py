@@ -27,6 +27,7 @@ _DTYPES = {
     "I32": torch.int32,
     "BOOL": torch.bool,
 }
+_ALIGNED = 64  # bytes, as torch aligns memory of its own
 
 
 class HeldBytes:
@@ -39,19 +40,23 @@ class HeldBytes:
         self._buffers: list[Tensor] = []
 
     def read(self, tensors: Iterable[OutputTensor]) -> None:
-        """Read what the tensors are made of, unless it is held already."""
+        """Read what the tensors are made of, unless it is held already.
+
+        Into one block of memory, which goes back to the system as a whole: many small
+        ones leave holes that pile up from layer to layer.
+        """
         pieces = [piece for tensor in tensors for piece in tensor.ranges]
-        missing = [piece for piece in pieces if self.find(piece) is None]
-        wanted = []
-        for piece in dict.fromkeys(missing):
-            buffer = torch.empty(
-                piece.num_bytes, dtype=torch.uint8, pin_memory=self._pinned
-            )
-            key = (piece.file, piece.start)
-            at = bisect.bisect(self._starts, key)
-            self._starts.insert(at, key)
-            self._buffers.insert(at, buffer)
-            wanted.append(Wanted(*key, buffer.numpy().data))
+        missing = dict.fromkeys(p for p in pieces if self.find(p) is None)
+        sizes = [-(-piece.num_bytes // _ALIGNED) * _ALIGNED for piece in missing]
+        block = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=self._pinned)
+        wanted, at = [], 0
+        for piece, size in zip(missing, sizes, strict=True):
+            buffer = block[at : at + piece.num_bytes]
+            wanted.append(Wanted(piece.file, piece.start, buffer.numpy().data))
+            place = bisect.bisect(self._starts, (piece.file, piece.start))
+            self._starts.insert(place, (piece.file, piece.start))
+            self._buffers.insert(place, buffer)
+            at += size
         self._source.fill(wanted)
 
     def find(self, piece: ByteRange) -> Tensor | None:
