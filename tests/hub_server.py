@@ -12,6 +12,7 @@ network. `point_at` leads this process and those it starts there.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import threading
@@ -271,7 +272,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return _digest_of(file, file.stat().st_mtime_ns)
+
+
+@functools.lru_cache
+def _digest_of(file: Path, _changed: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
