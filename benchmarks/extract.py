@@ -66,6 +66,7 @@ class Workbench:
 
     folder: Path
     model: Path
+    cold: bool
     runs: dict[str, list[Run]] = field(default_factory=dict)
 
     @property
@@ -108,6 +109,11 @@ class Workbench:
         command += ["--examples", self.examples, "-o", self.sliced]
         return self._run("load all", command)
 
+    def imports(self) -> Run:
+        """Do what all three begin with: import torch and the model's classes."""
+        code = "import emo_prune.models.loading, emo_prune.models.emo"
+        return self._run("imports", [sys.executable, "-c", code])
+
     def _choice(self) -> list[str | Path]:
         options: list[str | Path] = ["--model", self.model, "--examples", self.examples]
         return [*options, "--keep", str(KEEP), "--score", "probability"]
@@ -131,7 +137,8 @@ def measure(options: argparse.Namespace) -> Document:
     """Return the document of one benchmark."""
     with work_folder(options) as folder:
         model = options.checkpoint or make_model(folder, options.layers)
-        bench = Workbench(folder=folder, model=model)
+        cold = options.cold or not fits(model)
+        bench = Workbench(folder=folder, model=model, cold=cold)
         lines = [json.dumps({"text": text}) + "\n" for text in TEXTS]
         bench.examples.write_text("".join(lines), encoding="utf-8")
         before = machine()
@@ -151,17 +158,20 @@ def time_in_turns(bench: Workbench, repeat: int, *, alone: bool) -> None:
     bench.extract(bench.extracted)
     for name in turns(repeat, alone=alone):
         prepare(bench)
-        if name == "extract":
-            done = time_extract(bench)
-        else:
-            done = bench.in_memory() if name == "in_memory" else bench.load_all()
+        ways = {
+            "extract": lambda: time_extract(bench),
+            "in_memory": bench.in_memory,
+            "load_all": bench.load_all,
+            "imports": bench.imports,
+        }
+        done = ways[name]()
         bench.runs.setdefault(name, []).append(done)
         note(f"{name}: {done.wall_s:.2f} s, {done.peak_rss_bytes / 1e6:,.0f} MB")
 
 
 def turns(repeat: int, *, alone: bool) -> Iterator[str]:
     """Yield what is to be run, in order."""
-    others = [] if alone else ["in_memory", "load_all"]
+    others = ["imports"] if alone else ["in_memory", "load_all", "imports"]
     for _ in range(repeat):
         yield "extract"
         yield from others[:1]
@@ -172,12 +182,12 @@ def turns(repeat: int, *, alone: bool) -> Iterator[str]:
 def prepare(bench: Workbench) -> None:
     """Bring memory and source into the state that every timed run starts from.
 
-    A source that fits is read into memory. Of a larger one nothing is left there, or
-    else what an earlier run read would be there for the next.
+    The source is read into memory, unless it is to be cold. Then nothing of it is left
+    there, or else what an earlier run read would be there for the next.
     """
     os.sync()  # nobody pays for what an earlier run left to be flushed
     touch_memory(min(folder_bytes(bench.model), TOUCHED), bench.folder / "cache")
-    bring = read_through if fits(bench.model) else forget
+    bring = forget if bench.cold else read_through
     for name in sorted(file_names(bench.model)):
         bring(bench.model / name)
 
@@ -241,8 +251,9 @@ def describe(bench: Workbench, before: Document) -> Document:
         "calibration_tokens": calibration_tokens(bench),
         "source_bytes": folder_bytes(bench.model),
         "needed_bytes": needed,
-        "source_in_memory": fits(bench.model),
+        "source_in_memory": not bench.cold,
         "extract": extract,
+        "imports": summary(bench.runs["imports"]),
         "ratios": {"bytes_read_to_needed": round(read, 4)},
         "budgets": {
             "extract peak RSS, bytes": budget(extract["peak_rss_bytes"], AT_MOST_RSS),
@@ -251,7 +262,7 @@ def describe(bench: Workbench, before: Document) -> Document:
         "machine": {**before, "load_average_after": machine()["load_average"]},
         "versions": versions(),
     }
-    if len(bench.runs) > 1:
+    if "load_all" in bench.runs:
         compare(bench, document)
     return document
 
@@ -268,6 +279,9 @@ def compare(bench: Workbench, document: Document) -> None:
     document["load_all"]["same_kept_layers"] = same_kept_layers(bench)
     share = wall / document["load_all"]["wall_s"]
     document["budgets"]["extract wall, in load all"] = budget(share, AT_MOST_SHARE)
+    imports = document["imports"]["wall_s"]
+    times = (document["load_all"]["wall_s"] - imports) / (wall - imports)
+    document["ratios"]["load_all_to_extract_less_imports"] = round(times, 3)
 
 
 def counted(bench: Workbench, key: str) -> int:
@@ -319,7 +333,7 @@ def needed_bytes(model: Path) -> int:
 def rows(document: Document) -> list[Row]:
     """Return the table."""
     found: list[Row] = [("", "wall", "processor", "peak RSS")]
-    for name in ("extract", "in_memory", "load_all"):
+    for name in ("extract", "in_memory", "load_all", "imports"):
         if name in document:
             found.append(figures(name, document[name]))
     for name, facts in document["budgets"].items():
@@ -334,6 +348,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--checkpoint", type=Path, help="a checkpoint that is there")
     made.add_argument(
         "--only-extract", action="store_true", help="the other ways need memory"
+    )
+    made.add_argument(
+        "--cold", action="store_true", help="nothing of the source in the page cache"
     )
     options = made.parse_args(arguments)
     if options.repeat < 1:

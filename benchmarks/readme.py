@@ -38,7 +38,7 @@ def fill(text: str, name: str, part: str) -> str:
 
 
 def figures() -> str:
-    """Return the tables of the export and start-up benchmarks."""
+    """Return the tables of the benchmarks."""
     export, startup = _read("export.json"), _read("startup.json")
     size = export["export"]["bytes_written"] / 1e9
     source = export["source_bytes"] / 1e9
@@ -55,6 +55,8 @@ Writing {kept} of 128 experts of a {layers}-layer checkpoint of the EMO shape
 {_row("`cp -r` of the same output", export["cp"])}
 {_row("load all, slice, `save_pretrained`", export["load_all"])}
 
+{extraction()}
+
 Starting up, on a checkpoint of {startup["layers"]} layers and 128 experts:
 
 | | wall | peak memory |
@@ -64,6 +66,50 @@ Starting up, on a checkpoint of {startup["layers"]} layers and 128 experts:
 {_row(meta, startup["transformers"])}
 
 From [benchmarks/](benchmarks/), medians, with their JSON in `benchmarks/results/`."""
+
+
+def extraction() -> str:
+    """Return the table of the extract benchmark and what it says of bytes."""
+    walks = [_read(f"extract{name}.json") for name in ("", "-4", "-16")]
+    remote, deep = _read("remote.json"), walks[-1]
+    first, second = remote["tasks"].values()
+    tokens, imports = walks[0]["calibration_tokens"], walks[0]["imports"]["wall_s"]
+    headings = ["layers", "checkpoint", "`emo-prune extract`"]
+    headings += ["`select --greedy` in memory, `export`", "plain transformers"]
+    rows = [headings, ["---"] * len(headings), *map(_depth, walks)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    read, needed = deep["extract"]["bytes_read"], deep["ratios"]["bytes_read_to_needed"]
+    return f"""\
+Choosing them too, greedily, on {tokens} tokens; the last column loads all, observes layer by
+layer with early exit, slices and saves:
+
+{table}
+
+Importing torch and transformers is {imports:.1f} s of each. At {deep["layers"]} layers
+`extract` read {_gb(read)} of {_gb(deep["source_bytes"])}, {needed:.3f} times what the
+result is made of. From a Hub (a server on loopback) it moved {_gb(_moved(first))} for a
+result of {_gb(first["result_bytes"])}, of a checkpoint of {_gb(remote["source_bytes"])};
+for a second task with the same cache {_gb(_moved(second))}."""
+
+
+def _depth(walk: dict[str, Any]) -> list[str]:
+    """Return a row of the table of depths."""
+    ways = (walk.get(name) for name in ("extract", "in_memory", "load_all"))
+    cells = [
+        f"{facts['wall_s']:.1f} s, {_gb(facts['peak_rss_bytes'])}"
+        if facts
+        else "does not fit"
+        for facts in ways
+    ]
+    return [str(walk["layers"]), _gb(walk["source_bytes"]), *cells]
+
+
+def _gb(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.2f} GB"
+
+
+def _moved(task: dict[str, Any]) -> int:
+    return int(task["shard_bytes_moved"] + task["other_bytes_moved"])
 
 
 def architectures() -> str:
