@@ -80,16 +80,16 @@ def extraction() -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     read, needed = deep["extract"]["bytes_read"], deep["ratios"]["bytes_read_to_needed"]
     return f"""\
-Choosing them too, greedily, on {tokens} tokens; the last column loads all, observes layer by
-layer with early exit, slices and saves:
+Choosing them too, greedily, on {tokens} tokens; the last column loads all, observes
+layer by layer with early exit, slices and saves:
 
 {table}
 
 Importing torch and transformers is {imports:.1f} s of each. At {deep["layers"]} layers
 `extract` read {_gb(read)} of {_gb(deep["source_bytes"])}, {needed:.3f} times what the
-result is made of. From a Hub (a server on loopback) it moved {_gb(_moved(first))} for a
-result of {_gb(first["result_bytes"])}, of a checkpoint of {_gb(remote["source_bytes"])};
-for a second task with the same cache {_gb(_moved(second))}."""
+result is made of. From a Hub (a server on loopback) with {_gb(remote["source_bytes"])}
+it moved {_gb(_moved(first))} for a result of {_gb(first["result_bytes"])}, and
+{_gb(_moved(second))} for a second task with the same cache."""
 
 
 def _depth(walk: dict[str, Any]) -> list[str]:
