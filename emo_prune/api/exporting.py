@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from emo_prune.api.opening import open_local, open_model
+from emo_prune.api.opening import open_local, open_model, say_what_was_not_kept
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import fingerprint
 from emo_prune.checkpoint import local_folder, locate, remember
@@ -73,9 +73,10 @@ def write_plan(
     Raises:
         ExportError: the output exists, does not fit, or cannot be written.
     """
-    total = planned.record.num_bytes
-    with (watcher or Watcher()).track("writing", total, "bytes") as advance:
+    watcher = watcher or Watcher()
+    with watcher.track("writing", planned.record.num_bytes, "bytes") as advance:
         export(planned, destination, force=force, progress=advance)
+    say_what_was_not_kept(planned.model, watcher)
 
 
 def verify_folder(

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from emo_prune.api.calibrating import RunOptions, calibrate
 from emo_prune.api.choosing import Chooser, model_facts, run_key
-from emo_prune.api.opening import Opened, open_here, open_model, open_there
+from emo_prune.api.opening import (
+    Opened,
+    open_here,
+    open_model,
+    open_there,
+    say_what_was_not_kept,
+)
 from emo_prune.api.streaming import StreamedRun, refuse_ranks, resumable
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
@@ -114,6 +120,7 @@ def extract_experts(
             _finish(opened.model, output, selection, request, watcher)
             for output, selection in zip(outputs, selections, strict=True)
         )
+    say_what_was_not_kept(opened.model, watcher)
     return Extracted(
         selections=tuple(selections),
         bytes_read=opened.model.checkpoint.source.bytes_read,

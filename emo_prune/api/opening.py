@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel, describe, fingerprint
 from emo_prune.checkpoint import (
     local_folder,
@@ -70,3 +71,10 @@ def open_there(model: MoEModel) -> Opened:
         fingerprint=fingerprint(model),
         folder=support_folder(name, revision),
     )
+
+
+def say_what_was_not_kept(model: MoEModel, watcher: Watcher) -> None:
+    """Tell of a cache of ranges that could not be written to; reading went on."""
+    problem = getattr(model.checkpoint.source, "cache_problem", None)
+    if problem is not None:
+        watcher.say(f"what was read could not all be kept in the cache: {problem}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -72,14 +71,13 @@ class ConsoleWatcher(Watcher):
 
 def is_silent() -> bool:
     """Tell whether this is one of several processes, and not the one that speaks."""
-    return os.environ.get("RANK", "0") != "0" and "WORLD_SIZE" in os.environ
+    from emo_prune.routing import current_ranks
+
+    return current_ranks().rank != 0
 
 
 def watcher() -> Watcher:
-    """Return who tells of progress: nobody, in all processes of a group but the first.
-
-    `torchrun` sets the variables.
-    """
+    """Return who tells of progress: nobody, in all processes but the first."""
     return Watcher() if is_silent() else ConsoleWatcher()
 
 

@@ -177,10 +177,13 @@ def build_skeleton(
     return Skeleton(model.eval(), device)
 
 
-def refuse_unfilled(layer: nn.Module, where: str) -> None:
-    """Raise `CheckpointError` if a parameter of a layer has no weights yet."""
+def refuse_unfilled(
+    layer: nn.Module, where: str, *, but: nn.Module | None = None
+) -> None:
+    """Raise `CheckpointError` if a layer has no weights somewhere, `but` apart."""
+    apart = {id(tensor) for tensor in but.parameters()} if but is not None else set()
     tensors = (*layer.named_parameters(), *layer.named_buffers())
-    empty = [name for name, tensor in tensors if tensor.is_meta]
+    empty = [name for name, t in tensors if t.is_meta and id(t) not in apart]
     if empty:
         raise CheckpointError(
             "weights of the model are missing from the checkpoint",

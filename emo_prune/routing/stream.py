@@ -100,8 +100,8 @@ class Walk:
                 if index < self.last:
                     reader.start(index + 1, self._ahead(index + 1, greedy))
                 for calibration in calibrations:
-                    with self._layer(index, held) as (module, block):
-                        self._visit(index, module, block, held, calibration)
+                    with self._layer(index, held) as block:
+                        self._visit(index, block, held, calibration)
                 self.after_layer(index, held)
                 del held  # before the next layer's experts are read
                 _give_back_memory()
@@ -121,29 +121,31 @@ class Walk:
         yield from map(whole, (*self.model.dense_tensors(index), *router))
 
     @contextlib.contextmanager
-    def _layer(
-        self, index: int, held: HeldBytes
-    ) -> Iterator[tuple[nn.Module, MoEBlock | None]]:
-        """Lend a layer with its weights but for the experts', and its MoE block."""
+    def _layer(self, index: int, held: HeldBytes) -> Iterator[MoEBlock | None]:
+        """Lend a layer with its weights but for the experts'; yield its MoE block.
+
+        Raises:
+            CheckpointError: weights are missing from the checkpoint.
+        """
         with self.skeleton.fresh_layer(index) as module:
             self.skeleton.load({t.name: held.tensor(t) for t in self._dense(index)})
             block = None
             if self.model.layer(index) is not None:
                 blocks = moe_blocks(self.skeleton.model, self.model.architecture)
                 block = next(block for block in blocks if block.layer == index)
-            yield module, block
+            apart = block.experts if block else None
+            refuse_unfilled(module, f"layer {index}", but=apart)
+            yield block
 
     def _visit(
         self,
         index: int,
-        module: nn.Module,
         block: MoEBlock | None,
         held: HeldBytes,
         calibration: Calibration,
     ) -> None:
         moe = self.model.layer(index)
         if block is None or moe is None:
-            refuse_unfilled(module, f"layer {index}")
             self._advance(index, calibration)
         elif calibration.choose is None:
             self._observe_running(index, block, moe, held, calibration)
@@ -155,7 +157,6 @@ class Walk:
                 held.read(expert_tensors(moe, kept))
             if index < self.last:
                 self._fill(block, moe, kept, range(len(kept)), held)
-                refuse_unfilled(module, f"layer {index}")
                 self._advance(index, calibration)
 
     def _observe_running(
@@ -249,7 +250,7 @@ class Walk:
         size = max(1, _CHUNK_BYTES * moe.num_experts // max(1, moe.expert_bytes))
         for start in range(0, len(experts), size):
             ids, places = experts[start : start + size], rows[start : start + size]
-            self._load_experts(module, empty, expert_tensors(moe, ids), held, len(ids))
+            self._load_experts(module, empty, moe, ids, held)
             if list(places) == list(range(total)):
                 return  # all of them at once
             for name, parameter in empty.items():
@@ -267,19 +268,21 @@ class Walk:
         self,
         module: nn.Module,
         empty: Mapping[str, nn.Parameter],
-        tensors: Sequence[OutputTensor],
+        moe: MoELayer,
+        ids: Sequence[int],
         held: HeldBytes,
-        count: int,
     ) -> None:
         """Load some experts alone into a module that is made to have so many."""
+        tensors = expert_tensors(moe, ids)
         if not held.has(tensors):
             held = HeldBytes(self.model.checkpoint.source)
             held.read(tensors)
         for name, parameter in empty.items():
-            shape = (count, *parameter.shape[1:])
+            shape = (len(ids), *parameter.shape[1:])
             meta = torch.empty(shape, dtype=parameter.dtype, device="meta")
             setattr(module, name, nn.Parameter(meta, requires_grad=False))
         self.skeleton.load({tensor.name: held.tensor(tensor) for tensor in tensors})
+        refuse_unfilled(module, f"layer {moe.layer}, experts")
 
 
 def _give_back_memory() -> None:

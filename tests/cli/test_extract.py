@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot, two_steps
@@ -131,3 +133,23 @@ def test_a_settings_file_names_one_task(run: Run, texts: Path, emo: Path) -> Non
     Path("emo-prune.toml").write_text('examples = "texts.jsonl"\nkeep = "4"\n')
     assert run("extract", "-m", emo).code == 0
     assert Path("emo-prune-out/texts/checkpoint/config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "part", ["0.mlp.experts.3.down_proj.weight", "1.post_attention_layernorm.weight"]
+)
+def test_missing_weights_are_named_and_nothing_is_left(
+    run: Run, texts: Path, saved: Callable[[str], Path], tmp_path: Path, part: str
+) -> None:
+    model = tmp_path / "incomplete"
+    shutil.copytree(saved("olmoe"), model)
+    tensors = load_file(model / "model.safetensors")
+    whole = part.replace("experts.3", "experts.{}")
+    for expert in range(8):  # of all experts alike, or their layout is refused at once
+        tensors.pop(f"model.layers.{whole.format(expert)}", None)
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    done = run("extract", "-m", model, "--examples", texts, "-k", "4", "-o", "out/part")
+    assert done.code == 1
+    assert "missing from the checkpoint" in done.err
+    assert "Traceback" not in done.err
+    assert not Path("out/part").exists()
