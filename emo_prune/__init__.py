@@ -14,6 +14,11 @@ from emo_prune.models.announcing import announce_models
 if TYPE_CHECKING:
     from emo_prune.api.evaluating import EvaluateRequest, evaluate_task
     from emo_prune.api.exporting import plan_selection, verify_folder, write_plan
+    from emo_prune.api.extracting import (
+        Extraction,
+        ExtractRequest,
+        extract_experts,
+    )
     from emo_prune.api.selecting import (
         SelectRequest,
         select_experts,
@@ -31,8 +36,11 @@ __all__ = [
     "EmoForCausalLM",
     "EmoPruneError",
     "EvaluateRequest",
+    "ExtractRequest",
+    "Extraction",
     "SelectRequest",
     "evaluate_task",
+    "extract_experts",
     "parse_keep",
     "parse_task",
     "plan_selection",
@@ -47,8 +55,11 @@ _HOMES = {
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
     "EvaluateRequest": "api.evaluating",
+    "ExtractRequest": "api.extracting",
+    "Extraction": "api.extracting",
     "SelectRequest": "api.selecting",
     "evaluate_task": "api.evaluating",
+    "extract_experts": "api.extracting",
     "parse_keep": "selection",
     "parse_task": "tasks",
     "plan_selection": "api.exporting",

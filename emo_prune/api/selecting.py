@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emo_prune.api.calibrating import Calibrated, RunOptions, calibrate
 from emo_prune.api.choosing import (
@@ -13,7 +15,7 @@ from emo_prune.api.choosing import (
     model_facts,
     run_key,
 )
-from emo_prune.api.opening import open_local, open_model
+from emo_prune.api.opening import Opened, open_local, open_model
 from emo_prune.api.streaming import (
     StreamedRun,
     refuse_ranks,
@@ -21,7 +23,6 @@ from emo_prune.api.streaming import (
     should_stream,
 )
 from emo_prune.api.watcher import Watcher
-from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import local_folder
 from emo_prune.errors import SettingsError
 from emo_prune.routing import LayerRouting, Ranks, joined_ranks
@@ -54,13 +55,17 @@ class SelectRequest(RunOptions):
 
 
 def select_experts(
-    request: SelectRequest, watcher: Watcher | None = None
+    request: SelectRequest,
+    watcher: Watcher | None = None,
+    *,
+    write: Callable[[Selection, ScoresFile], None] = lambda _chosen, _counted: None,
 ) -> tuple[Selection, ScoresFile]:
     """Run a task's examples through a model and choose the experts it needs.
 
     Returns the selection, and everything counted, from which other budgets and scores
-    can be selected (after a greedy pass that holds for this budget alone). Under
-    `torchrun` each process takes its share of the examples; all return the same.
+    can be selected (after a greedy pass that holds for this budget alone). `write` is
+    called with both before the state of a streamed run is forgotten. Under `torchrun`
+    each process takes its share of the examples; all return the same.
 
     Raises:
         BudgetError: before any model is loaded, if the budget is not possible.
@@ -73,29 +78,27 @@ def select_experts(
     )
     model, identity = open_local(request.model, request.revision)
     folder = local_folder(request.model, request.revision)
+    opened = Opened(model=model, fingerprint=identity, folder=folder)
     calibrated = calibrate(request.task, request, model, folder, watcher)
-    with joined_ranks() as ranks, resumable(request.state, watcher):
-        if should_stream(model, request, ranks):
-            run = _streamed(request, model, identity, folder, chooser, ranks)
-            chooses = [chooser.choose if request.greedy else None]
-            (routing,) = run.observe([calibrated], chooses, ranks, watcher)
-        else:
-            _refuse_streamed_options(request)
-            routing = _in_memory(
-                request, model, folder, calibrated, chooser, ranks, watcher
+    with joined_ranks() as ranks:
+        streamed = should_stream(model, request, ranks)
+        observe = _streamed if streamed else _in_memory
+        with resumable(request.state if streamed else None, watcher):
+            routing = observe(request, opened, calibrated, chooser, ranks, watcher)
+            if not request.greedy:
+                for layer in routing:
+                    chooser.choose(layer)
+            selection = chooser.selection(
+                model_facts(model, identity), calibrated.facts
             )
-        if not request.greedy:
-            for layer in routing:
-                chooser.choose(layer)
-        facts = model_facts(model, identity)
-        selection = chooser.selection(facts, calibrated.facts)
-    scores = ScoresFile(
-        model=facts,
-        calibration=calibrated.facts,
-        versions=selection.versions,
-        limits=chooser.limits,
-        layers=tuple(routing),
-    )
+            scores = ScoresFile(
+                model=selection.model,
+                calibration=selection.calibration,
+                versions=selection.versions,
+                limits=chooser.limits,
+                layers=tuple(routing),
+            )
+            write(selection, scores)
     return selection, scores
 
 
@@ -132,40 +135,32 @@ def select_from_scores(
 
 def _streamed(
     request: SelectRequest,
-    model: MoEModel,
-    identity: str,
-    folder: Path,
+    opened: Opened,
+    calibrated: Calibrated,
     chooser: Chooser,
     ranks: Ranks,
-) -> StreamedRun:
+    watcher: Watcher,
+) -> list[LayerRouting]:
+    """Run the examples through one layer after the other."""
     if request.resume:
         refuse_ranks(ranks, "--resume")
-    return StreamedRun(
-        model=model,
-        folder=folder,
+    run = StreamedRun(
+        model=opened.model,
+        folder=opened.folder,
         options=request,
-        key=run_key(identity, [chooser]),
+        key=run_key(opened.fingerprint, [chooser]),
         state=request.state if ranks.size == 1 else None,
         top_k=chooser.budget.top_k,
         outputs=request.score in NEED_OUTPUTS,
     )
-
-
-def _refuse_streamed_options(request: SelectRequest) -> None:
-    """Raise `SettingsError` for what only a streamed run can do."""
-    if request.resume:
-        raise SettingsError(
-            "only a streamed run can go on where it was interrupted",
-            where="--resume",
-            got="a model that is loaded whole",
-            hint="add --stream if the interrupted run was streamed, or leave it out",
-        )
+    chooses = [chooser.choose if request.greedy else None]
+    (routing,) = run.observe([calibrated], chooses, ranks, watcher)
+    return routing
 
 
 def _in_memory(
     request: SelectRequest,
-    model: MoEModel,
-    folder: Path,
+    opened: Opened,
     calibrated: Calibrated,
     chooser: Chooser,
     ranks: Ranks,
@@ -175,29 +170,26 @@ def _in_memory(
     from emo_prune.models.loading import load_model
     from emo_prune.routing import observe, observe_greedy
 
-    watcher.say(f"loading {model.checkpoint.name}")
-    device = request.device or ranks.device
-    loaded = load_model(folder, device=device, dtype=request.dtype)
-    batches = ranks.share(calibrated.batches)
-    passes = len(model.layers) if request.greedy else 1
-    tokens = sum(int(batch.attention_mask.sum()) for batch in batches)
-    with watcher.track("observing routing", passes * tokens, "tokens") as advance:
-        if not request.greedy:
-            return observe(
-                loaded,
-                model.architecture,
-                batches,
-                outputs=request.score in NEED_OUTPUTS,
-                progress=advance,
-                combine=ranks.combine,
-            )
-        return observe_greedy(
-            loaded,
-            model.architecture,
-            batches,
-            chooser.choose,
-            chooser.budget.top_k,
-            outputs=request.score in NEED_OUTPUTS,
-            progress=advance,
-            combine=ranks.combine,
+    if request.resume:
+        raise SettingsError(
+            "only a streamed run can go on where it was interrupted",
+            where="--resume",
+            got="a model that is loaded whole",
+            hint="add --stream if the interrupted run was streamed, or leave it out",
         )
+    watcher.say(f"loading {opened.model.checkpoint.name}")
+    device = request.device or ranks.device
+    loaded = load_model(opened.folder, device=device, dtype=request.dtype)
+    architecture, batches = opened.model.architecture, ranks.share(calibrated.batches)
+    passes = len(opened.model.layers) if request.greedy else 1
+    tokens = passes * sum(int(batch.attention_mask.sum()) for batch in batches)
+    with watcher.track("observing routing", tokens, "tokens") as advance:
+        how: Any = {
+            "outputs": request.score in NEED_OUTPUTS,
+            "progress": advance,
+            "combine": ranks.combine,
+        }
+        if not request.greedy:
+            return observe(loaded, architecture, batches, **how)
+        choose, top_k = chooser.choose, chooser.budget.top_k
+        return observe_greedy(loaded, architecture, batches, choose, top_k, **how)

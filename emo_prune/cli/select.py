@@ -11,7 +11,7 @@ from emo_prune.cli import console, options, places, precedence
 from emo_prune.errors import SettingsError
 
 if TYPE_CHECKING:
-    from emo_prune.selection import Selection
+    from emo_prune.selection import ScoresFile, Selection
 
 
 def select(
@@ -138,13 +138,16 @@ def select(
         force=force,
         state=places.state_of(destination),
     )
-    chosen, counted = select_experts(request, console.watcher())
-    if console.is_silent():  # another process writes what all have counted
-        return
-    if save_scores:
-        write_scores(places.scores_file(destination), counted)
-        console.note(f"wrote {places.scores_file(destination)}")
-    _finish(chosen, destination, json=json)
+
+    def write(chosen: Selection, counted: ScoresFile) -> None:
+        if console.is_silent():  # another process writes what all have counted
+            return
+        if save_scores:
+            write_scores(places.scores_file(destination), counted)
+            console.note(f"wrote {places.scores_file(destination)}")
+        _finish(chosen, destination, json=json)
+
+    select_experts(request, console.watcher(), write=write)
 
 
 def _refuse_beside_scores(context: typer.Context) -> None:
