@@ -12,9 +12,9 @@ from emo_prune.api.calibrating import RunOptions, calibrate
 from emo_prune.api.choosing import Chooser, model_facts, run_key
 from emo_prune.api.opening import (
     Opened,
-    open_here,
+    downloaded,
+    left_on_the_hub,
     open_model,
-    open_there,
     say_what_was_not_kept,
 )
 from emo_prune.api.streaming import StreamedRun, refuse_ranks, resumable
@@ -22,10 +22,10 @@ from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
 from emo_prune.architectures.subset import expert_tensors, router_tensors, whole
 from emo_prune.checkpoint import ByteRange, OutputTensor
-from emo_prune.errors import OutputExists, StaleRun
-from emo_prune.export import GradualExport, plan_export
+from emo_prune.errors import ExportError, OutputExists
+from emo_prune.export import GradualExport, plan_export, read_record
 from emo_prune.export.plan import DEFAULT_SHARD_BYTES
-from emo_prune.provenance import write_atomically
+from emo_prune.provenance import sha256_bytes, write_atomically
 from emo_prune.routing import Ranks, current_ranks
 from emo_prune.selection import NEED_OUTPUTS, Selection
 from emo_prune.tasks import Task
@@ -36,11 +36,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
-    """One subset to be carved: its task, and where checkpoint and selection go."""
+    """One subset to be carved: its task, and where checkpoint and selection go.
+
+    Without a `selection` it goes beside the checkpoint: selection.json or, where that
+    is another checkpoint's, NAME.selection.json, NAME being the folder's.
+    """
 
     task: Task
     checkpoint: Path
-    selection: Path
+    selection: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +64,34 @@ class ExtractRequest(RunOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extracted:
-    """What was carved, and the bytes it took: read of the source, and written."""
+class Subset:
+    """One subset that was carved, the file of its selection, and its size on disk."""
 
-    selections: tuple[Selection, ...]
+    extraction: Extraction
+    selection: Selection
+    selection_file: Path
+    bytes_written: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extracted:
+    """What was carved, in the order asked for; `bytes_read` of the source for all."""
+
+    subsets: tuple[Subset, ...]
     bytes_read: int
-    bytes_written: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Output:
-    """One subset under way: who chooses its experts, and who writes them."""
+    """One subset under way: who chooses its experts, and who writes them.
+
+    `earlier` is the hash of the selection of the export that it may replace.
+    """
 
     extraction: Extraction
     chooser: Chooser
     export: GradualExport
+    earlier: str | None
 
     def tensors(self, model: MoEModel, index: int) -> list[OutputTensor]:
         """Return a layer's tensors as they are written, once its experts are chosen."""
@@ -102,44 +119,63 @@ def extract_experts(
     """
     watcher = watcher or Watcher()
     refuse_ranks(current_ranks(), "extract")
+    state = _state_of(request)
+    # Going on may replace what the interrupted run was told to; without one, nothing.
+    replacing = request.force or (request.resume and state.is_file())
     model = open_model(
         request.model, request.revision, remote=request.remote, cache=request.cache
     )
-    outputs = [_output(model, request, wanted) for wanted in request.extractions]
-    for output in outputs:
-        _refuse_existing(output, request)
+    for output in _outputs(model, request):
+        _refuse_existing(output, replacing=replacing)
     if request.remote:
-        opened = open_there(model)
+        opened = left_on_the_hub(model)
     else:
-        opened = open_here(model, request.model, request.revision)
-    outputs = [_output(opened.model, request, wanted) for wanted in request.extractions]
-    state = _state_of(request)
+        opened = downloaded(model, request.model)
+    outputs = _outputs(opened.model, request)
     with resumable(state, watcher), _discarding(outputs, state):
         selections = _walk(request, opened, outputs, state, watcher)
-        written = tuple(
-            _finish(opened.model, output, selection, request, watcher)
+        subsets = {
+            output.extraction.checkpoint: _finish(
+                opened.model, output, selection, request, watcher
+            )
             for output, selection in zip(outputs, selections, strict=True)
-        )
+        }
     say_what_was_not_kept(opened.model, watcher)
     return Extracted(
-        selections=tuple(selections),
+        subsets=tuple(subsets[wanted.checkpoint] for wanted in request.extractions),
         bytes_read=opened.model.checkpoint.source.bytes_read,
-        bytes_written=written,
     )
 
 
-def _output(model: MoEModel, request: ExtractRequest, wanted: Extraction) -> _Output:
-    chooser = Chooser.of(model, request, greedy=True)
-    export = GradualExport.of(
-        model, chooser.num_kept, wanted.checkpoint, request.max_shard_bytes
-    )
-    return _Output(extraction=wanted, chooser=chooser, export=export)
+def _outputs(model: MoEModel, request: ExtractRequest) -> list[_Output]:
+    """Return the outputs in an order of their own, for an interrupted run's sake."""
+    outputs = []
+    for wanted in sorted(request.extractions, key=lambda one: one.checkpoint.resolve()):
+        chooser = Chooser.of(model, request, greedy=True)
+        export = GradualExport.of(
+            model, chooser.num_kept, wanted.checkpoint, request.max_shard_bytes
+        )
+        earlier = _selection_of(wanted.checkpoint)
+        outputs.append(
+            _Output(extraction=wanted, chooser=chooser, export=export, earlier=earlier)
+        )
+    return outputs
 
 
-def _refuse_existing(output: _Output, request: ExtractRequest) -> None:
-    output.export.check(force=request.force or request.resume)
+def _selection_of(checkpoint: Path) -> str | None:
+    """Return the hash of the selection of an export that is there already."""
+    try:
+        return read_record(checkpoint).selection_sha256
+    except ExportError:
+        return None
+
+
+def _refuse_existing(output: _Output, *, replacing: bool) -> None:
+    output.export.check(force=replacing)
     selection = output.extraction.selection
-    if selection.exists() and not (request.force or request.resume):
+    if selection is None or not selection.exists():
+        return
+    if selection.is_dir() or not replacing:
         raise OutputExists(
             "the output exists already",
             where=selection,
@@ -148,8 +184,8 @@ def _refuse_existing(output: _Output, request: ExtractRequest) -> None:
 
 
 def _state_of(request: ExtractRequest) -> Path:
-    """Return where the state of the run is kept: beside its first output."""
-    first = request.extractions[0].checkpoint.resolve()
+    """Return where the state of the run is kept: beside one of its outputs."""
+    first = min(wanted.checkpoint.resolve() for wanted in request.extractions)
     return first.with_name(first.name + ".resume")
 
 
@@ -188,9 +224,13 @@ def _walk(
         for number, output in enumerate(outputs):
             if not done:
                 output.export.create(force=request.force or request.resume)
-            for index in range(done if output.export.under_way else 0):
-                checksum = notes[str(index)][number]
-                output.export.check_written(output.tensors(model, index), checksum)
+                continue
+            layers = range(done)
+            output.export.take_over(
+                {index: output.tensors(model, index) for index in layers},
+                {index: notes[str(index)][number] for index in layers},
+                complete=done == model.num_layers,
+            )
 
     run.observe(
         calibrated,
@@ -222,12 +262,12 @@ def _discarding(outputs: Sequence[_Output], state: Path) -> Iterator[None]:
     """Leave nothing of a run that fails before a layer is done."""
     try:
         yield
-    except (OutputExists, StaleRun):
-        raise  # what is there belongs to another run
     except BaseException:
-        if not state.exists():
-            for output in outputs:
-                output.export.discard()
+        for output in outputs:
+            if state.exists():
+                output.export.folder.release()  # to go on from
+            else:
+                output.export.folder.discard()
         raise
 
 
@@ -237,15 +277,35 @@ def _finish(
     selection: Selection,
     request: ExtractRequest,
     watcher: Watcher,
-) -> int:
-    """Write what is left of an output, and the selection beside it; return its size."""
+) -> Subset:
+    """Write what belongs to no layer, give the folder its name, add the selection."""
     plan = plan_export(model, selection, max_shard_bytes=request.max_shard_bytes)
-    last = model.layers[-1].layer
-    done = [t.name for index in range(last + 1) for t in output.tensors(model, index)]
-    if output.export.under_way:
+    layers = range(model.num_layers)
+    done = [t.name for index in layers for t in output.tensors(model, index)]
+    if output.export.folder.is_held:
         with watcher.track("writing the rest", plan.num_bytes, "bytes") as advance:
             output.export.finish(plan, done, advance)
-    else:  # published before the run was interrupted
+    else:  # it had got its name before the run was interrupted
         output.export.check_published(selection)
-    write_atomically(output.extraction.selection, selection.to_text())
-    return plan.num_bytes
+    file = _selection_file(output, selection)
+    write_atomically(file, selection.to_text())
+    return Subset(
+        extraction=output.extraction,
+        selection=selection,
+        selection_file=file,
+        bytes_written=plan.num_bytes,
+    )
+
+
+def _selection_file(output: _Output, selection: Selection) -> Path:
+    """Return where a selection goes; another checkpoint's is never written over."""
+    if output.extraction.selection is not None:
+        return output.extraction.selection
+    checkpoint = output.extraction.checkpoint.absolute()
+    beside = checkpoint.with_name("selection.json")
+    ours = (selection.sha256, output.earlier)
+    if not beside.exists():
+        return beside
+    if beside.is_file() and sha256_bytes(beside.read_bytes()) in ours:
+        return beside
+    return checkpoint.with_name(f"{checkpoint.name}.selection.json")

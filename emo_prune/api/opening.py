@@ -56,15 +56,15 @@ def open_local(model: str, revision: str | None = None) -> tuple[MoEModel, str]:
     return opened, identity
 
 
-def open_here(model: MoEModel, name: str, revision: str | None) -> Opened:
-    """Make ready what `open_model` has found under a name: download it whole."""
-    found, identity = open_local(name, revision or model.checkpoint.revision)
-    folder = local_folder(name, revision or model.checkpoint.revision)
+def downloaded(model: MoEModel, name: str) -> Opened:
+    """Make what `open_model` has found under a name available here, whole."""
+    folder = local_folder(name, model.checkpoint.revision)
+    found, identity = open_local(str(folder))
     return Opened(model=found, fingerprint=identity, folder=folder)
 
 
-def open_there(model: MoEModel) -> Opened:
-    """Make ready a model that stays on the Hub: download config and tokenizer."""
+def left_on_the_hub(model: MoEModel) -> Opened:
+    """Make a model available that stays where it is, but for config and tokenizer."""
     name, revision = model.checkpoint.name, model.checkpoint.revision
     return Opened(
         model=model,

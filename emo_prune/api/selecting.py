@@ -15,15 +15,15 @@ from emo_prune.api.choosing import (
     model_facts,
     run_key,
 )
-from emo_prune.api.opening import Opened, open_local, open_model
+from emo_prune.api.opening import Opened, downloaded, open_model
 from emo_prune.api.streaming import (
     StreamedRun,
     refuse_ranks,
+    resolved_dtype,
     resumable,
     should_stream,
 )
 from emo_prune.api.watcher import Watcher
-from emo_prune.checkpoint import local_folder
 from emo_prune.errors import SettingsError
 from emo_prune.routing import LayerRouting, Ranks, joined_ranks
 from emo_prune.selection import (
@@ -73,23 +73,22 @@ def select_experts(
     """
     watcher = watcher or Watcher()
     # Headers first: a budget that cannot be must not cost a download.
-    chooser = Chooser.of(
-        open_model(request.model, request.revision), request, greedy=request.greedy
-    )
-    model, identity = open_local(request.model, request.revision)
-    folder = local_folder(request.model, request.revision)
-    opened = Opened(model=model, fingerprint=identity, folder=folder)
-    calibrated = calibrate(request.task, request, model, folder, watcher)
+    seen = open_model(request.model, request.revision)
+    chooser = Chooser.of(seen, request, greedy=request.greedy)
+    opened = downloaded(seen, request.model)
+    model = opened.model
+    calibrated = calibrate(request.task, request, model, opened.folder, watcher)
     with joined_ranks() as ranks:
         streamed = should_stream(model, request, ranks)
         observe = _streamed if streamed else _in_memory
-        with resumable(request.state if streamed else None, watcher):
+        alone = streamed and ranks.size == 1
+        with resumable(request.state if alone else None, watcher):
             routing = observe(request, opened, calibrated, chooser, ranks, watcher)
             if not request.greedy:
                 for layer in routing:
                     chooser.choose(layer)
             selection = chooser.selection(
-                model_facts(model, identity), calibrated.facts
+                model_facts(model, opened.fingerprint), calibrated.facts
             )
             scores = ScoresFile(
                 model=selection.model,
@@ -179,7 +178,8 @@ def _in_memory(
         )
     watcher.say(f"loading {opened.model.checkpoint.name}")
     device = request.device or ranks.device
-    loaded = load_model(opened.folder, device=device, dtype=request.dtype)
+    dtype = resolved_dtype(opened.model, request)
+    loaded = load_model(opened.folder, device=device, dtype=dtype)
     architecture, batches = opened.model.architecture, ranks.share(calibrated.batches)
     passes = len(opened.model.layers) if request.greedy else 1
     tokens = passes * sum(int(batch.attention_mask.sum()) for batch in batches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from emo_prune.api.calibrating import Calibrated, RunOptions
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
-from emo_prune.architectures.subset import whole
-from emo_prune.errors import OutputExists, SettingsError, StaleRun
+from emo_prune.checkpoint import FolderSource
+from emo_prune.errors import CheckpointError, OutputExists, SettingsError, StaleRun
+from emo_prune.models.placement import DTYPES, check_placement
 from emo_prune.provenance import digest_of, versions
 from emo_prune.routing import LayerRouting, Ranks
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from emo_prune.routing.saved_run import SavedRun
     from emo_prune.routing.stream import Calibration
     from emo_prune.routing.weights import HeldBytes
+
+_CONTAINER = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
+_STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 Choose = Callable[[LayerRouting], Sequence[int]]
 Start = Callable[[int, Mapping[str, Any]], None]
@@ -70,10 +75,13 @@ class StreamedRun:
         """
         from emo_prune.routing.stream import Walk
 
-        saved = self._saved(calibrated)
+        device = stream_device(self.options.device, self.options.dtype, ranks)
+        saved = self._saved(calibrated, device)
         resuming = saved is not None and saved.path.exists()
+        if self.options.resume and not resuming:
+            watcher.say("there is nothing to go on from; starting at the first layer")
         watcher.say(f"reading {self.model.checkpoint.name} layer by layer")
-        skeleton = self._skeleton(ranks)
+        skeleton = self._skeleton(device)
         memory = self.options.max_memory or free_memory() // 2
         room = memory // len(calibrated)
         calibrations = [
@@ -83,7 +91,7 @@ class StreamedRun:
         done, notes = 0, dict[str, Any]()
         if saved is not None and resuming:
             done, notes = saved.load(self.model, calibrations)
-            watcher.say(f"going on after {done} layers")
+            watcher.say(f"going on after layer {done - 1}")
             _choose_again(calibrations)
         start(done, notes)
 
@@ -108,7 +116,9 @@ class StreamedRun:
             replace(walk, progress=advance).run(calibrations, done)
         return [calibration.routing for calibration in calibrations]
 
-    def _saved(self, calibrated: Sequence[Calibrated]) -> SavedRun | None:
+    def _saved(
+        self, calibrated: Sequence[Calibrated], device: torch.device
+    ) -> SavedRun | None:
         """Return where the run is saved; what an earlier one left is dealt with."""
         from emo_prune.routing.saved_run import SavedRun
 
@@ -119,7 +129,9 @@ class StreamedRun:
             **self.key,
             "tokens": [part.facts["tokens_sha256"] for part in calibrated],
             "batches": digest_of(ids.numpy().tobytes() for ids in batches),
-            "dtype": self.options.dtype,
+            "dtype": resolved_dtype(self.model, self.options),
+            "device": device.type,
+            "files": _stamps(self.model),
             "versions": versions("emo-prune", "torch", "transformers"),
         }
         saved = SavedRun(path=self.state, key=key)
@@ -127,16 +139,26 @@ class StreamedRun:
             saved.refuse_leftover(force=self.options.force)
         return saved
 
-    def _skeleton(self, ranks: Ranks) -> Skeleton:
-        from emo_prune.models.skeleton import build_skeleton
-        from emo_prune.routing.weights import torch_dtype
+    def _skeleton(self, device: torch.device) -> Skeleton:
+        """Build the model without weights; whatever it needs must be there to be read.
 
-        return build_skeleton(
-            self.folder,
-            device=stream_device(self.options.device, ranks),
-            dtype=self.options.dtype,
-            stored=torch_dtype(whole(self.model.layers[0].router[0])),
-        )
+        Raises:
+            CheckpointError: weights outside the layers are missing.
+        """
+        from emo_prune.models.skeleton import build_skeleton
+
+        dtype = resolved_dtype(self.model, self.options)
+        skeleton = build_skeleton(self.folder, device=device, dtype=dtype)
+        stored = {tensor.name.removeprefix("model.") for tensor in self.model.other}
+        for name in skeleton.names_outside_layers:
+            if name.removeprefix("model.") not in stored:
+                raise CheckpointError(
+                    "weights of the model are missing from the checkpoint",
+                    where=self.model.checkpoint.name,
+                    got=f"no {name}",
+                    hint="the checkpoint is incomplete, or of another model type",
+                )
+        return skeleton
 
     def _calibration(
         self,
@@ -170,7 +192,10 @@ def _choose_again(calibrations: Sequence[Calibration]) -> None:
 
 @contextlib.contextmanager
 def resumable(state: Path | None, watcher: Watcher) -> Iterator[None]:
-    """Forget a run's state when the block ends well; else say how to go on."""
+    """Forget a run's state when the block ends well; else say how to go on.
+
+    With None there is no state: nothing is said or removed.
+    """
     try:
         yield
     except (OutputExists, StaleRun):
@@ -180,7 +205,7 @@ def resumable(state: Path | None, watcher: Watcher) -> Iterator[None]:
             watcher.say(f"{state} holds the layers that are done: --resume goes on")
         raise
     if state is not None and state.exists():
-        state.unlink()
+        state.unlink(missing_ok=True)
 
 
 def should_stream(model: MoEModel, options: RunOptions, ranks: Ranks) -> bool:
@@ -189,12 +214,15 @@ def should_stream(model: MoEModel, options: RunOptions, ranks: Ranks) -> bool:
         return options.stream
     if model.config.get("quantization_config") or options.device == "auto":
         return False
-    device = stream_device(options.device, ranks)
+    device = stream_device(options.device, options.dtype, ranks)
     if device.type == "cpu":
-        return _bytes_in_memory(model, options) * ranks.size > free_memory()
-    import torch
+        too_large = _bytes_in_memory(model, options) * ranks.size > free_memory()
+    else:
+        import torch
 
-    return _bytes_in_memory(model, options) > torch.cuda.mem_get_info(device)[0]
+        free = torch.cuda.mem_get_info(device)[0]
+        too_large = _bytes_in_memory(model, options) > free
+    return ranks.agree(too_large)
 
 
 def _bytes_in_memory(model: MoEModel, options: RunOptions) -> int:
@@ -204,17 +232,33 @@ def _bytes_in_memory(model: MoEModel, options: RunOptions) -> int:
     return 2 * size if options.dtype == "float32" and "F32" not in stored else size
 
 
-def stream_device(device: str | None, ranks: Ranks) -> torch.device:
-    """Return the one device that layers are run on.
+def resolved_dtype(model: MoEModel, options: RunOptions) -> str:
+    """Return the dtype to compute in: as asked, as config.json says, or as stored.
+
+    A config that does not say means the floating-point type of most weights. A
+    quantised model keeps "auto", for transformers to decide.
+    """
+    if options.dtype != "auto" or model.config.get("quantization_config"):
+        return options.dtype
+    said = model.config.get("dtype") or model.config.get("torch_dtype")
+    if isinstance(said, str) and said.removeprefix("torch.") in DTYPES:
+        return said.removeprefix("torch.")
+    sizes = Counter[str]()
+    for tensor in model.checkpoint.tensors.values():
+        if tensor.dtype in _STORED:
+            sizes[_STORED[tensor.dtype]] += tensor.num_bytes
+    return sizes.most_common(1)[0][0] if sizes else "float32"
+
+
+def stream_device(device: str | None, dtype: str, ranks: Ranks) -> torch.device:
+    """Return the one device that layers are run on; "auto" is one as well.
 
     Raises:
-        SettingsError: this machine has no such device.
+        SettingsError: this machine has no such device, or there is no such dtype.
     """
     import torch
 
-    from emo_prune.models.placement import check_placement
-
-    check_placement(device, "auto")
+    check_placement(device, dtype)
     if device not in (None, "auto"):
         return torch.device(str(device))
     found = "cuda" if torch.cuda.is_available() else "cpu"
@@ -222,10 +266,28 @@ def stream_device(device: str | None, ranks: Ranks) -> torch.device:
 
 
 def free_memory() -> int:
-    """Return the bytes of memory that can be had without swapping."""
+    """Return the bytes of memory that can be had without swapping.
+
+    In a container that is what its own limit leaves, where that is less.
+    """
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int((_CONTAINER / "memory.max").read_text())
+        used = int((_CONTAINER / "memory.current").read_text())
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free
+    return min(free, max(0, limit - used))
+
+
+def _stamps(model: MoEModel) -> list[list[Any]]:
+    """Return name, size and time of change of a folder's shards; none of the Hub's."""
+    source = model.checkpoint.source
+    if not isinstance(source, FolderSource):
+        return []
+    found = [(shard, (source.root / shard).stat()) for shard in model.checkpoint.shards]
+    return [[shard, stat.st_size, stat.st_mtime_ns] for shard, stat in found]
 
 
 def refuse_ranks(ranks: Ranks, option: str) -> None:

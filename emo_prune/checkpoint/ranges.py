@@ -95,6 +95,8 @@ class RangeReader:
             for part in answer.iter_raw():
                 yield part[: end - start]
                 start += min(len(part), end - start)
+                if start == end:  # whatever else the server may send
+                    return
 
     def _check(self, file: str, start: int, answer: Any) -> None:
         """Refuse, before its body is read, an answer to another question."""

@@ -27,7 +27,8 @@ def extract(
             "--task",
             "-t",
             envvar="EMO_PRUNE_TASK",
-            help="As of select; several tasks give a checkpoint each, in one pass.",
+            help="As of select; several tasks give a checkpoint each, in one pass "
+            "(in the variable with blanks between them).",
             rich_help_panel=options.TASK,
         ),
     ] = None,
@@ -84,8 +85,9 @@ def extract(
     from emo_prune.tasks import TaskOptions
 
     options.refuse_cache_alone(cache, remote=remote)
+    options.refuse_both(resume=resume, force=force)
     tasks = _tasks(*precedence.one_of(context, task=task, examples=examples))
-    extractions = _extractions(tasks, output, force=force)
+    extractions = _extractions(tasks, output)
     if score in NEED_OUTPUTS:
         console.note(f"{score} needs outputs: all experts that tokens go to are read")
     request = ExtractRequest(
@@ -113,8 +115,7 @@ def extract(
         resume=resume,
         force=force,
     )
-    extracted = extract_experts(request, console.watcher())
-    _print(extractions, extracted, json=json)
+    _print(extract_experts(request, console.watcher()), json=json)
 
 
 def _tasks(names: list[str] | None, files: list[Path] | None) -> list[Task]:
@@ -138,14 +139,19 @@ def _tasks(names: list[str] | None, files: list[Path] | None) -> list[Task]:
     return tasks
 
 
-def _extractions(
-    tasks: list[Task], output: Path | None, *, force: bool
-) -> list[Extraction]:
+def _extractions(tasks: list[Task], output: Path | None) -> list[Extraction]:
     from emo_prune.api.extracting import Extraction
 
+    if output is not None and output.resolve().name in ("", places.SELECTION):
+        raise SettingsError(
+            "a checkpoint cannot have this name",
+            where="--output",
+            got=str(output),
+            expected="a folder that is not there yet",
+            hint="give the checkpoint's folder; selection.json goes beside it",
+        )
     if output is not None and len(tasks) == 1:
-        beside = places.selection_beside(output, force=force)
-        return [Extraction(task=tasks[0], checkpoint=output, selection=beside)]
+        return [Extraction(task=tasks[0], checkpoint=output)]
     return [
         Extraction(
             task=task,
@@ -156,40 +162,38 @@ def _extractions(
     ]
 
 
-def _print(extractions: list[Extraction], extracted: Extracted, *, json: bool) -> None:
+def _print(extracted: Extracted, *, json: bool) -> None:
     from emo_prune.report.units import format_bytes
 
     if json:
         from emo_prune.provenance import readable_json
 
-        console.document(readable_json(_document(extractions, extracted)))
+        console.document(readable_json(_document(extracted)))
         return
     from emo_prune.report.selection import selection_table
 
-    for wanted, selection, written in zip(
-        extractions, extracted.selections, extracted.bytes_written, strict=True
-    ):
-        console.table(selection_table(selection))
-        console.result(f"wrote {wanted.checkpoint}: {format_bytes(written)}")
+    for subset in extracted.subsets:
+        console.table(selection_table(subset.selection))
+        size = format_bytes(subset.bytes_written)
+        console.result(f"wrote {subset.extraction.checkpoint}: {size}")
+        console.note(f"wrote {subset.selection_file}")
     console.note(f"read {format_bytes(extracted.bytes_read)} of the source")
 
 
-def _document(extractions: list[Extraction], extracted: Extracted) -> dict[str, Any]:
+def _document(extracted: Extracted) -> dict[str, Any]:
     outputs = [
         {
-            "task": selection.calibration["task"],
-            "checkpoint": str(wanted.checkpoint),
-            "selection": str(wanted.selection),
-            "num_experts": selection.budget["num_experts"],
-            "bytes_written": written,
+            "task": subset.selection.calibration["task"],
+            "checkpoint": str(subset.extraction.checkpoint),
+            "selection": str(subset.selection_file),
+            "num_experts": subset.selection.budget["num_experts"],
+            "bytes_written": subset.bytes_written,
         }
-        for wanted, selection, written in zip(
-            extractions, extracted.selections, extracted.bytes_written, strict=True
-        )
+        for subset in extracted.subsets
     ]
     return {
         "schema": "emo-prune/extract/1",
         "bytes_read": extracted.bytes_read,
-        "bytes_written": sum(extracted.bytes_written),
+        "bytes_written": sum(subset.bytes_written for subset in extracted.subsets),
         "outputs": outputs,
     }

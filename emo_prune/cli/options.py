@@ -257,6 +257,17 @@ def memory(text: str | None) -> int | None:
     return None if text is None else parse_bytes(text, "--max-memory")
 
 
+def refuse_both(*, resume: bool, force: bool) -> None:
+    """Raise `SettingsError` for going on and starting over at once."""
+    if resume and force:
+        raise SettingsError(
+            "a run cannot go on and start over",
+            where="--resume",
+            got="--force as well",
+            hint="leave out one of the two",
+        )
+
+
 def refuse_cache_alone(cache: Path | None, *, remote: bool) -> None:
     """Raise `SettingsError` for a cache that nothing would be read through."""
     if cache is not None and not remote:

@@ -23,17 +23,6 @@ def selection_file(output: Path | None, slug: str) -> Path:
     return output if output.suffix == ".json" else output / SELECTION
 
 
-def selection_beside(checkpoint: Path, *, force: bool) -> Path:
-    """Return where the selection of an extracted checkpoint goes.
-
-    That is selection.json in the same folder; where another checkpoint's is there
-    already, NAME.selection.json, NAME being the checkpoint's.
-    """
-    beside = checkpoint.absolute().with_name(SELECTION)
-    own = beside.with_name(f"{checkpoint.absolute().name}.{SELECTION}")
-    return own if own.exists() or (beside.exists() and not force) else beside
-
-
 def scores_file(selection: Path) -> Path:
     """Return where the scores of a selection go: beside it, by its name."""
     prefix = "" if selection.name == SELECTION else f"{selection.stem}."

@@ -84,6 +84,7 @@ def select(
     from emo_prune.selection import parse_keep
     from emo_prune.tasks import TaskOptions, parse_task
 
+    options.refuse_both(resume=resume, force=force)
     budget = parse_keep(keep)
     if scores is not None:
         if output is None:

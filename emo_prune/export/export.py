@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from emo_prune.checkpoint import open_checkpoint, write_shard
 from emo_prune.errors import ExportError
 from emo_prune.export.plan import ExportPlan
 from emo_prune.export.publishing import (
+    PartialFolder,
     check_destination,
     check_disk,
-    make_partial,
     named_errors,
     partial_of,
     publish,
@@ -43,19 +42,20 @@ def export(
     destination = destination.resolve()  # a link to another disk: beside its target
     partial = partial_of(destination)
     with named_errors(destination, plan.num_bytes):
-        if force and partial.exists():
-            shutil.rmtree(partial)
         partial.parent.mkdir(parents=True, exist_ok=True)
+        folder = PartialFolder(partial)
         check_disk(partial.parent, plan.num_bytes)
-        make_partial(partial)
+        folder.make(force=force)
         try:
             for shard in plan.shards:
                 write_shard(shard, plan.model.checkpoint.source, partial, progress)
             complete(plan, partial)
             publish(partial, destination)
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
+            folder.discard()
             raise
+        finally:
+            folder.release()
 
 
 def complete(plan: ExportPlan, partial: Path) -> None:

@@ -25,9 +25,9 @@ from emo_prune.errors import StaleRun
 from emo_prune.export.export import complete
 from emo_prune.export.plan import ExportPlan, lay_out
 from emo_prune.export.publishing import (
+    PartialFolder,
     check_destination,
     check_disk,
-    make_partial,
     named_errors,
     partial_of,
     publish,
@@ -38,6 +38,9 @@ from emo_prune.selection import Selection
 Held = Callable[[ByteRange], memoryview]
 
 
+_LEFT = "--resume goes on after the last layer that is done"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradualExport:
     """Files of an export whose layers are written one after the other."""
@@ -45,6 +48,7 @@ class GradualExport:
     model: MoEModel
     shards: tuple[Shard, ...]
     destination: Path
+    folder: PartialFolder
 
     @classmethod
     def of(
@@ -56,21 +60,13 @@ class GradualExport:
     ) -> GradualExport:
         """Lay out an export by how many experts each layer keeps."""
         kept = {layer: tuple(range(count)) for layer, count in num_experts.items()}
+        destination = destination.resolve()
         return cls(
             model=model,
             shards=lay_out(model, kept, max_shard_bytes),
-            destination=destination.resolve(),
+            destination=destination,
+            folder=PartialFolder(partial_of(destination)),
         )
-
-    @property
-    def partial(self) -> Path:
-        """The folder until it is complete."""
-        return partial_of(self.destination)
-
-    @property
-    def under_way(self) -> bool:
-        """Whether the folder has not got its name yet."""
-        return self.partial.is_dir()
 
     @property
     def num_bytes(self) -> int:
@@ -89,14 +85,36 @@ class GradualExport:
             OutputExists: another export is under way.
             NotEnoughDisk, ExportError: the files cannot be made.
         """
+        partial = self.folder.path
         with named_errors(self.destination, self.num_bytes):
-            if force and self.partial.exists():
-                shutil.rmtree(self.partial)
-            self.partial.parent.mkdir(parents=True, exist_ok=True)
-            check_disk(self.partial.parent, self.num_bytes)
-            make_partial(self.partial)
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            check_disk(partial.parent, self.num_bytes)
+            self.folder.make(force=force)
             for shard in self.shards:
-                create_shard(shard, self.partial)
+                create_shard(shard, partial)
+
+    def take_over(
+        self,
+        tensors: Mapping[int, Sequence[OutputTensor]],
+        checksums: Mapping[int, int],
+        *,
+        complete: bool,
+    ) -> None:
+        """Go on with what an interrupted run has written, by layer.
+
+        A run that was `complete` may have given the folder its name already.
+
+        Raises:
+            OutputExists: that run is still going on.
+            StaleRun: what it wrote is not there any more, after a crash perhaps.
+        """
+        if complete and not self.folder.path.exists():
+            return
+        if not self.folder.path.exists():
+            raise self._lost("no such folder")
+        self.folder.take_over()
+        for layer, written in tensors.items():
+            self._check_written(written, checksums[layer])
 
     def write(self, tensors: Sequence[OutputTensor], held: Held) -> int:
         """Write tensors from bytes in memory; return a checksum of them.
@@ -106,28 +124,23 @@ class GradualExport:
         """
         ours = {tensor.name: _given(tensor, held) for tensor in tensors}
         source = self.model.checkpoint.source
-        with named_errors(self.destination, self.num_bytes):
+        with named_errors(self.destination, self.num_bytes, _LEFT):
             for shard in self.shards:
                 here = [ours[t.name] for t in shard.tensors if t.name in ours]
-                fill_shard(shard, here, source, self.partial)
+                fill_shard(shard, here, source, self.folder.path)
         checksum = 0
         for tensor in ours.values():
             for piece in tensor.ranges:
                 checksum = zlib.crc32(held(piece), checksum)
         return checksum
 
-    def check_written(self, tensors: Sequence[OutputTensor], checksum: int) -> None:
-        """Check what an interrupted run has written, which a crash may have lost.
-
-        Raises:
-            StaleRun: it is not there any more.
-        """
+    def _check_written(self, tensors: Sequence[OutputTensor], checksum: int) -> None:
         found = 0
         places = self._places()
         try:
             for tensor in tensors:
                 shard, at = places[tensor.name]
-                with (self.partial / shard).open("rb") as file:
+                with (self.folder.path / shard).open("rb") as file:
                     file.seek(at)
                     found = zlib.crc32(file.read(tensor.num_bytes), found)
         except OSError as error:
@@ -150,13 +163,14 @@ class GradualExport:
             raise RuntimeError("the plan lays the files out otherwise")
         done = frozenset(written)
         source = self.model.checkpoint.source
-        with named_errors(self.destination, self.num_bytes):
+        with named_errors(self.destination, self.num_bytes, _LEFT):
             for shard in plan.shards:
                 rest = [tensor for tensor in shard.tensors if tensor.name not in done]
-                fill_shard(shard, rest, source, self.partial, progress)
+                fill_shard(shard, rest, source, self.folder.path, progress)
             self._remove_all_but_shards()
-            complete(plan, self.partial)
-            publish(self.partial, self.destination)
+            complete(plan, self.folder.path)
+            publish(self.folder.path, self.destination)
+        self.folder.release()
 
     def check_published(self, selection: Selection) -> None:
         """Check that the folder under the final name is the export of a selection.
@@ -166,10 +180,6 @@ class GradualExport:
         """
         if read_record(self.destination).selection_sha256 != selection.sha256:
             raise self._lost(f"another export in {self.destination}")
-
-    def discard(self) -> None:
-        """Remove what has been written."""
-        shutil.rmtree(self.partial, ignore_errors=True)
 
     def _places(self) -> dict[str, tuple[str, int]]:
         """Return each tensor's file and position."""
@@ -184,7 +194,7 @@ class GradualExport:
     def _remove_all_but_shards(self) -> None:
         """Remove files that an interrupted run had begun to write beside the shards."""
         names = {shard.name for shard in self.shards}
-        for path in self.partial.iterdir():
+        for path in self.folder.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name not in names:
@@ -193,7 +203,7 @@ class GradualExport:
     def _lost(self, got: str | None) -> StaleRun:
         return StaleRun(
             "what the interrupted run had written is not there any more",
-            where=self.partial,
+            where=self.folder.path,
             got=got,
             expected="the layers that were done",
             hint="start over with --force",

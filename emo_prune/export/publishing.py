@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def check_destination(source: ByteSource, destination: Path, *, force: bool) -> 
                 hint="choose another folder with -o",
             )
     if not os.path.lexists(destination):
+        _refuse_below_a_file(destination)
         return
     if not force:
         raise OutputExists(
@@ -49,6 +51,17 @@ def check_destination(source: ByteSource, destination: Path, *, force: bool) -> 
             "the output exists, and is not an export that --force may replace",
             where=destination,
             expected=f"a folder with {RECORD}",
+            hint="choose another folder with -o",
+        )
+
+
+def _refuse_below_a_file(destination: Path) -> None:
+    there = next(path for path in destination.absolute().parents if path.exists())
+    if not there.is_dir():
+        raise ExportError(
+            "the output would lie below a file",
+            where=destination,
+            got=f"{there}, which is no folder",
             hint="choose another folder with -o",
         )
 
@@ -66,16 +79,78 @@ def check_disk(folder: Path, num_bytes: int) -> None:
         )
 
 
-def make_partial(partial: Path) -> None:
-    """Make the folder to write into; raise `OutputExists` if there is one."""
-    try:
-        partial.mkdir()
-    except FileExistsError:
-        raise OutputExists(
-            "an unfinished export is in the way",
-            where=partial,
-            hint="if no other export is running, use --force to replace it",
-        ) from None
+class PartialFolder:
+    """The folder an export is written into, held against every other process.
+
+    The lock is the system's, on the folder itself: it ends with the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process writes there."""
+        return self._descriptor is not None
+
+    def make(self, *, force: bool) -> None:
+        """Make the folder; with `force`, in place of one that nobody writes to.
+
+        Raises:
+            OutputExists: there is one.
+        """
+        if force and self.path.exists():
+            self.take_over()
+            self.discard()
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            raise OutputExists(
+                "an unfinished export is in the way",
+                where=self.path,
+                hint="if no other export is running, use --force to replace it",
+            ) from None
+        self._lock()
+
+    def take_over(self) -> None:
+        """Hold a folder that an earlier process has left.
+
+        Raises:
+            OutputExists: a process still writes there, or it is no folder.
+        """
+        if not self.path.is_dir():
+            raise OutputExists(
+                "something that is no folder is in the way",
+                where=self.path,
+                hint="remove it, or choose another folder with -o",
+            )
+        self._lock()
+
+    def release(self) -> None:
+        """Let go of the folder, whatever its name is by now."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def discard(self) -> None:
+        """Remove the folder if this process holds it."""
+        if self.is_held:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.release()
+
+    def _lock(self) -> None:
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OutputExists(
+                "another process is writing this export",
+                where=self.path,
+                hint="wait for it, or stop it, or choose another folder with -o",
+            ) from None
+        self._descriptor = descriptor
 
 
 def publish(partial: Path, destination: Path) -> None:
@@ -96,8 +171,13 @@ def publish(partial: Path, destination: Path) -> None:
 
 
 @contextlib.contextmanager
-def named_errors(destination: Path, num_bytes: int) -> Iterator[None]:
-    """Turn the system's errors while an export is written into named ones."""
+def named_errors(
+    destination: Path, num_bytes: int, left: str = "nothing was left behind"
+) -> Iterator[None]:
+    """Turn the system's errors while an export is written into named ones.
+
+    `left` says what became of what had been written.
+    """
     try:
         yield
     except EmoPruneError:
@@ -105,14 +185,14 @@ def named_errors(destination: Path, num_bytes: int) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise NotEnoughDisk(
-                "the disk became full; nothing was left behind",
+                f"the disk became full; {left}",
                 where=destination,
                 got=str(error.strerror),
                 expected=f"{num_bytes:,} bytes",
                 hint="free some space, or choose another disk with -o",
             ) from None
         raise ExportError(
-            "the output cannot be written; nothing was left behind",
+            f"the output cannot be written; {left}",
             where=destination,
             got=str(error),
             hint="check permissions, or choose another folder with -o",

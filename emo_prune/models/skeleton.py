@@ -73,6 +73,17 @@ class Skeleton:
         finally:
             self._layers[index] = empty
 
+    @property
+    def names_outside_layers(self) -> list[str]:
+        """Names of the stored parameters that belong to no layer, tied ones once."""
+        tied = set(getattr(self.model, "all_tied_weights_keys", None) or ())
+        inside = {id(parameter) for parameter in self._layers.parameters()}
+        return [
+            name
+            for name, parameter in self.model.named_parameters()
+            if id(parameter) not in inside and name not in tied
+        ]
+
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Fill parameters from tensors with the names they have in the checkpoint.
 
@@ -143,16 +154,14 @@ def build_skeleton(
     folder: Path,
     *,
     device: torch.device,
-    dtype: str = "auto",
-    stored: torch.dtype = torch.float32,
+    dtype: str,
 ) -> Skeleton:
     """Build a model from its config alone.
 
     Args:
         folder: holds config.json.
         device: where layers are run.
-        dtype: one of `DTYPES`; "auto" is what the config says, or else
-            `stored`, the weights' own.
+        dtype: one of `DTYPES` but "auto".
 
     Raises:
         CheckpointError: transformers cannot build it.
@@ -164,9 +173,10 @@ def build_skeleton(
         try:
             config = AutoConfig.from_pretrained(folder)
             _refuse_quantised(config)
-            wanted = config.dtype if dtype == "auto" else getattr(torch, dtype)
             with init_empty_weights(include_buffers=False):
-                model = AutoModelForCausalLM.from_config(config, dtype=wanted or stored)
+                model = AutoModelForCausalLM.from_config(
+                    config, dtype=getattr(torch, dtype)
+                )
         except LOADING_FAILURES as error:
             raise CheckpointError(
                 "transformers cannot build the model",

@@ -52,6 +52,8 @@ class Ranks:
 
         gathered: list[Any] = [None] * self.size
         torch.distributed.all_gather_object(gathered, routing)
+        if any(part.layer != routing.layer for part in gathered):
+            raise RuntimeError("the processes are not at the same layer")
         names = ("num_tokens", "picks", "mass", "weighted_norms", "token_weighted")
         sums = {
             name: np.sum([getattr(part, name) for part in gathered], axis=0)
@@ -59,6 +61,16 @@ class Ranks:
             if getattr(routing, name) is not None
         }
         return replace(routing, **sums)
+
+    def agree(self, wish: bool) -> bool:
+        """Return whether any process wishes so: all of them then do alike."""
+        if self.size == 1:
+            return wish
+        import torch.distributed
+
+        wishes: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(wishes, wish)
+        return any(wishes)
 
 
 def current_ranks() -> Ranks:

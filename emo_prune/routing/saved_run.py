@@ -49,13 +49,20 @@ class SavedRun:
         Raises:
             OutputExists: the state of an interrupted run is there.
         """
+        if self.path.is_dir():
+            raise OutputExists(
+                "a folder is where the state of the run would be saved",
+                where=self.path,
+                hint="remove it, or choose another place with -o",
+            )
         if not self.path.exists():
             return
         if not force:
             raise OutputExists(
                 "an interrupted run is in the way",
                 where=self.path,
-                hint="go on from there with --resume, or start over with --force",
+                hint="go on from there with --resume or, if that run is not going on, "
+                "start over with --force",
             )
         self.remove()
 
@@ -126,7 +133,7 @@ class SavedRun:
 
     def remove(self) -> None:
         """Remove the state: the run is finished, or to be started over."""
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
     def _tensors(self, source: FolderSource) -> dict[str, Tensor]:
         name, size = self.path.name, self.path.stat().st_size

@@ -56,7 +56,8 @@ class Walk:
 
     top_k: of a pruned layer. outputs: also observe the experts' outputs, for REAP and
     EASY-EP; the experts that tokens go to are then read before the choice.
-    keep_bytes: read the kept experts of the last layer too, for whoever writes them.
+    keep_bytes: read whatever is kept, for whoever writes it: the last layer's experts,
+    and the layers after that, which route nothing.
     max_bytes: memory for the layer read ahead; a layer that is too large is not.
     combine: adds up what several processes have counted. progress: told the tokens of
     each batch that has gone through a layer. after_layer: told of each layer that is
@@ -80,9 +81,9 @@ class Walk:
 
     def num_visits(self, first: int = 0, *, greedy: bool) -> int:
         """Return how often each token goes through a layer, or through part of it."""
-        layers = self.last + 1 - first
+        layers = max(0, self.last + 1 - first)
         looks = sum(moe.layer >= first for moe in self.model.layers)
-        return layers + (looks - 1 + self.outputs * looks if greedy else 0)
+        return layers + (max(0, looks - 1) + self.outputs * looks if greedy else 0)
 
     def run(self, calibrations: Sequence[Calibration], first: int = 0) -> None:
         """Walk all calibrations through the layers from `first` on.
@@ -95,9 +96,10 @@ class Walk:
         pinned = self.skeleton.device.type == "cuda"
         source = self.model.checkpoint.source
         with reading_ahead(source, pinned=pinned) as reader:
-            for index in range(first, self.last + 1):
+            end = len(self.skeleton) if self.keep_bytes else self.last + 1
+            for index in range(first, end):
                 held = reader.take(index, self._ahead(index, greedy))
-                if index < self.last:
+                if index + 1 < end:
                     reader.start(index + 1, self._ahead(index + 1, greedy))
                 for calibration in calibrations:
                     with self._layer(index, held) as block:
@@ -146,7 +148,8 @@ class Walk:
     ) -> None:
         moe = self.model.layer(index)
         if block is None or moe is None:
-            self._advance(index, calibration)
+            if index < self.last:
+                self._advance(index, calibration)
         elif calibration.choose is None:
             self._observe_running(index, block, moe, held, calibration)
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot, two_steps
-from tests.tiny_models import MODEL_TYPES
+from tests.tiny_models import MODEL_TYPES, save_tiny
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
@@ -136,20 +138,112 @@ def test_a_settings_file_names_one_task(run: Run, texts: Path, emo: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "part", ["0.mlp.experts.3.down_proj.weight", "1.post_attention_layernorm.weight"]
+    "name",
+    [
+        "model.layers.0.mlp.experts.{}.down_proj.weight",
+        "model.layers.0.self_attn.o_proj.weight",
+        "model.layers.1.post_attention_layernorm.weight",
+        "model.layers.1.self_attn.q_proj.weight",
+        "model.norm.weight",
+        "lm_head.weight",
+    ],
 )
+@pytest.mark.parametrize("command", ["extract", "select --stream"])
 def test_missing_weights_are_named_and_nothing_is_left(
-    run: Run, texts: Path, saved: Callable[[str], Path], tmp_path: Path, part: str
+    run: Run,
+    texts: Path,
+    saved: Callable[[str], Path],
+    tmp_path: Path,
+    name: str,
+    command: str,
 ) -> None:
     model = tmp_path / "incomplete"
     shutil.copytree(saved("olmoe"), model)
     tensors = load_file(model / "model.safetensors")
-    whole = part.replace("experts.3", "experts.{}")
     for expert in range(8):  # of all experts alike, or their layout is refused at once
-        tensors.pop(f"model.layers.{whole.format(expert)}", None)
+        tensors.pop(name.format(expert), None)
     save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
-    done = run("extract", "-m", model, "--examples", texts, "-k", "4", "-o", "out/part")
+    arguments = ("-m", model, "--examples", texts, "-k", "4", "-o", "out/part")
+    done = run(*command.split(), *arguments)
     assert done.code == 1
     assert "missing from the checkpoint" in done.err
     assert "Traceback" not in done.err
-    assert not Path("out/part").exists()
+    assert not Path("out/part/config.json").exists()
+    assert not list(Path("out").rglob("selection.json"))
+
+
+@pytest.mark.parametrize("model_type", ["emo", "deepseek_v3"])
+def test_a_config_without_a_dtype_is_computed_alike(
+    run: Run, texts: Path, tmp_path: Path, model_type: str
+) -> None:
+    model = save_tiny(tmp_path / "mixed", model_type)
+    tensors = load_file(model / "model.safetensors")
+    halved = {
+        name: tensor if ".mlp.gate." in name else tensor.bfloat16()
+        for name, tensor in tensors.items()
+    }
+    save_file(halved, model / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((model / "config.json").read_text())
+    config.pop("dtype", None)
+    (model / "config.json").write_text(json.dumps(config))
+    flags = ("--keep", "50%", "--score", "probability")
+    two_steps(run, model, texts, *flags)
+    extracted(run, model, texts, *flags)
+    assert snapshot(Path("one")) == snapshot(Path("two"))
+
+
+@pytest.mark.parametrize("output", ["/", "out/selection.json"])
+def test_names_that_no_checkpoint_can_have_are_refused(
+    run: Run, texts: Path, emo: Path, output: str
+) -> None:
+    done = run("extract", "-m", emo, "--examples", texts, "-k", "4", "-o", output)
+    assert done.code == 1
+    assert "cannot have this name" in done.err
+    assert not Path("out").exists()
+
+
+def test_an_output_below_a_file_is_refused_at_once(
+    run: Run, texts: Path, emo: Path
+) -> None:
+    command = ("extract", "-m", emo, "--examples", texts, "-k", "4")
+    done = run(*command, "-o", texts / "out")
+    assert done.code == 1
+    assert "below a file" in done.err
+    assert "building" not in done.err
+
+
+def test_another_checkpoints_selection_is_never_written_over(
+    run: Run, texts: Path, emo: Path
+) -> None:
+    for name, flags in (("a", ["-k", "4"]), ("b", ["-k", "5"]), ("b", ["-k", "6"])):
+        force = ["--force"] if Path(name).exists() else []
+        command = ("extract", "-m", emo, "--examples", texts, "-o", name)
+        assert run(*command, *flags, *force).code == 0
+    assert json.loads(Path("selection.json").read_text())["budget"]["num_experts"] == 4
+    own = json.loads(Path("b.selection.json").read_text())
+    assert own["budget"]["num_experts"] == 6
+    assert run("extract", "-m", emo, "--examples", texts, "-o", "a", "-k", "5",
+               "--force").code == 0  # fmt: skip
+    assert json.loads(Path("selection.json").read_text())["budget"]["num_experts"] == 5
+
+
+def test_a_folder_that_another_process_writes_is_left_alone(
+    run: Run, texts: Path, emo: Path
+) -> None:
+    partial = Path("out.partial")
+    partial.mkdir()
+    (partial / "theirs").write_text("being written")
+    command = ("extract", "-m", emo, "--examples", texts, "-k", "4", "-o", "out")
+    failing = run(*command[:3], "--examples", "nowhere.jsonl", "-k", "4", "-o", "out")
+    assert failing.code == 1
+    assert (partial / "theirs").is_file()
+    descriptor = os.open(partial, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    for flags in ([], ["--force"]):
+        refused = run(*command, *flags)
+        assert refused.code == 1
+        assert (partial / "theirs").is_file()
+    assert "another process is writing" in refused.err
+    os.close(descriptor)
+    assert run(*command, "--force").code == 0
+    assert not partial.exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -161,7 +163,7 @@ def test_a_streamed_selection_goes_on_too(
     assert [path.name for path in Path("out").iterdir()] == ["selection.json.resume"]
     done = run(*command, "--stream", "-o", "out", "--resume")
     assert done.code == 0, done.err
-    assert "going on after 1 layers" in done.err
+    assert "going on after layer 0" in done.err
     assert snapshot(Path("out")) == snapshot(Path("whole"))
 
 
@@ -176,3 +178,68 @@ def test_what_does_not_fit_is_streamed(
     done = run(*command, "-o", "part")
     assert "layer by layer" in done.err
     assert snapshot(Path("part")) == snapshot(Path("whole"))
+
+
+def test_resume_alone_replaces_nothing(run: Run, texts: Path, emo: Path) -> None:
+    command = ("extract", "-m", emo, "-k", "4", "-o", "out/part")
+    assert run(*command, "--examples", texts).code == 0
+    before = snapshot(Path("out"))
+    refused = run(*command, "--examples", "other.jsonl", "--resume")
+    assert refused.code == 1
+    assert "exists already" in refused.err
+    assert snapshot(Path("out")) == before
+    both = run(*command, "--examples", texts, "--resume", "--force")
+    assert both.code == 1
+    assert "start over" in both.err
+
+
+def test_tasks_in_another_order_go_on_as_well(run: Run, texts: Path, emo: Path) -> None:
+    command = ("extract", "-m", emo, "-k", "4")
+    tasks = ["--examples", str(texts), "--examples", "other.jsonl"]
+    assert run(*command, *tasks, "-o", "whole").code == 0
+    killed("save", 1, *command, *tasks, "-o", "out")
+    done = run(*command, *tasks[2:], *tasks[:2], "-o", "out", "--resume")
+    assert done.code == 0, done.err
+    assert "going on after layer 0" in done.err
+    assert snapshot(Path("out")) == snapshot(Path("whole"))
+
+
+@pytest.mark.parametrize("change", ["dtype", "files"])
+def test_a_model_that_was_changed_is_not_gone_on_with(
+    run: Run, texts: Path, emo: Path, tmp_path: Path, change: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(emo, model)
+    command = ("extract", "-m", model, "--examples", texts, "-k", "4", "-o", "out/part")
+    killed("save", 1, *command)
+    if change == "dtype":
+        config = json.loads((model / "config.json").read_text())
+        config["dtype"] = "float16"
+        (model / "config.json").write_text(json.dumps(config))
+    else:
+        shard = model / "model.safetensors"
+        raw = bytearray(shard.read_bytes())
+        raw[-1] ^= 1  # beyond what the fingerprint samples
+        shard.write_bytes(raw)
+    stale = run(*command, "--resume")
+    assert stale.code == 1
+    assert f"another {change}" in stale.err
+
+
+def test_a_run_that_was_all_but_finished_goes_on(
+    run: Run, texts: Path, emo: Path
+) -> None:
+    command = ("extract", "-m", emo, "--examples", texts, "-k", "4", "-o", "out/part")
+    killed("finish", 1, *command)
+    done = run(*command, "--resume")
+    assert done.code == 0, done.err
+    assert "-" not in done.err.partition("observing routing:")[2].splitlines()[0]
+
+
+def test_an_interrupted_walk_is_not_forgotten_by_a_model_loaded_whole(
+    run: Run, texts: Path, emo: Path
+) -> None:
+    command = ("select", "-m", emo, "--examples", texts, "-k", "4", "-o", "out")
+    killed("save", 1, *command, "--stream")
+    assert run(*command, "--no-stream").code == 0
+    assert Path("out/selection.json.resume").is_file()
