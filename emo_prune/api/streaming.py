@@ -282,10 +282,13 @@ def free_memory() -> int:
 
 
 def _stamps(model: MoEModel) -> list[list[Any]]:
-    """Return name, size and time of change of a folder's shards; none of the Hub's."""
+    """Return what tells that a checkpoint's files are still the same.
+
+    Name, size and time of change of a folder's shards; the commit of a Hub repository.
+    """
     source = model.checkpoint.source
     if not isinstance(source, FolderSource):
-        return []
+        return [[model.checkpoint.revision]]
     found = [(shard, (source.root / shard).stat()) for shard in model.checkpoint.shards]
     return [[shard, stat.st_size, stat.st_mtime_ns] for shard, stat in found]
 

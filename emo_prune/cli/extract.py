@@ -82,7 +82,6 @@ def extract(
     from emo_prune.api.extracting import ExtractRequest, extract_experts
     from emo_prune.report.units import parse_bytes
     from emo_prune.selection import NEED_OUTPUTS, parse_keep
-    from emo_prune.tasks import TaskOptions
 
     options.refuse_cache_alone(cache, remote=remote)
     options.refuse_both(resume=resume, force=force)
@@ -96,13 +95,7 @@ def extract(
         remote=remote,
         cache=cache,
         extractions=extractions,
-        options=TaskOptions(
-            num_fewshot=num_fewshot,
-            answer=answer or "letter",
-            protocol=protocol or "standard",
-            data_dir=data_dir,
-            seed=seed or 0,
-        ),
+        options=options.calibration(num_fewshot, answer, protocol, data_dir, seed),
         num_examples=options.number_of_examples(num_examples),
         keep=parse_keep(keep),
         score=score,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from emo_prune.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emo_prune.tasks import TaskOptions
 
 MODEL = "Model"
 TASK = "Task"
@@ -225,6 +228,25 @@ Cache = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+
+
+def calibration(
+    num_fewshot: int | None,
+    answer: Literal["letter", "text"] | None,
+    protocol: Literal["standard", "emo"] | None,
+    data_dir: Path | None,
+    seed: int | None,
+) -> TaskOptions:
+    """Return how calibration prompts are made; what was not given has its default."""
+    from emo_prune.tasks import TaskOptions
+
+    return TaskOptions(
+        num_fewshot=num_fewshot,
+        answer=answer or "letter",
+        protocol=protocol or "standard",
+        data_dir=data_dir,
+        seed=seed or 0,
+    )
 
 
 def number_of_examples(text: str) -> int | None:

@@ -82,7 +82,7 @@ def select(
         emo-prune select --scores emo-prune-out/math/scores.safetensors --keep 16 -o s16
     """
     from emo_prune.selection import parse_keep
-    from emo_prune.tasks import TaskOptions, parse_task
+    from emo_prune.tasks import parse_task
 
     options.refuse_both(resume=resume, force=force)
     budget = parse_keep(keep)
@@ -118,13 +118,7 @@ def select(
         model=places.needed_model(model),
         revision=revision,
         task=wanted,
-        options=TaskOptions(
-            num_fewshot=num_fewshot,
-            answer=answer or "letter",
-            protocol=protocol or "standard",
-            data_dir=data_dir,
-            seed=seed or 0,
-        ),
+        options=options.calibration(num_fewshot, answer, protocol, data_dir, seed),
         num_examples=options.number_of_examples(num_examples),
         keep=budget,
         score=score,

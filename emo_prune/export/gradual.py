@@ -77,6 +77,7 @@ class GradualExport:
         """Raise `OutputExists` or `ExportError` where nothing may be written."""
         source = self.model.checkpoint.source
         check_destination(source, self.destination, force=force)
+        self.folder.refuse_busy()
 
     def create(self, *, force: bool) -> None:
         """Make the partial folder and its files, at their full size.

@@ -59,7 +59,7 @@ def _refuse_below_a_file(destination: Path) -> None:
     there = next(path for path in destination.absolute().parents if path.exists())
     if not there.is_dir():
         raise ExportError(
-            "the output would lie below a file",
+            "the output cannot be written, since it would lie below a file",
             where=destination,
             got=f"{there}, which is no folder",
             hint="choose another folder with -o",
@@ -126,6 +126,12 @@ class PartialFolder:
                 hint="remove it, or choose another folder with -o",
             )
         self._lock()
+
+    def refuse_busy(self) -> None:
+        """Raise `OutputExists` if a process writes there now."""
+        if self.path.is_dir():
+            self._lock()
+            self.release()
 
     def release(self) -> None:
         """Let go of the folder, whatever its name is by now."""

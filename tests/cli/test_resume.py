@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -243,3 +245,20 @@ def test_an_interrupted_walk_is_not_forgotten_by_a_model_loaded_whole(
     killed("save", 1, *command, "--stream")
     assert run(*command, "--no-stream").code == 0
     assert Path("out/selection.json.resume").is_file()
+
+
+def test_force_takes_nothing_from_a_run_that_goes_on(
+    run: Run, texts: Path, emo: Path
+) -> None:
+    command = ("extract", "-m", emo, "--examples", texts, "-k", "4", "-o", "out/part")
+    killed("save", 1, *command)
+    before = snapshot(Path("out"))
+    descriptor = os.open("out/part.partial", os.O_RDONLY)  # as if it were alive
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    for flag in ("--force", "--resume"):
+        refused = run(*command, flag)
+        assert refused.code == 1
+        assert "another process is writing" in refused.err
+        assert snapshot(Path("out")) == before
+    os.close(descriptor)
+    assert run(*command, "--resume").code == 0
