@@ -98,23 +98,32 @@ class Walk:
         with reading_ahead(source, pinned=pinned) as reader:
             end = len(self.skeleton) if self.keep_bytes else self.last + 1
             for index in range(first, end):
-                held = reader.take(index, self._ahead(index, greedy))
-                if index + 1 < end:
-                    reader.start(index + 1, self._ahead(index + 1, greedy))
+                held = reader.take(index, *self._ahead(index, greedy))
+
+                def read_ahead(following: int = index + 1) -> None:
+                    if following < end:
+                        reader.start(following, *self._ahead(following, greedy))
+
+                if greedy:
+                    read_ahead()
                 for calibration in calibrations:
                     with self._layer(index, held) as block:
-                        self._visit(index, block, held, calibration)
+                        self._visit(index, block, held, calibration, read_ahead)
                 self.after_layer(index, held)
                 del held  # before the next layer's experts are read
                 _give_back_memory()
 
-    def _ahead(self, index: int, greedy: bool) -> list[OutputTensor]:
-        """Return what of a layer is read ahead: the experts too if all will be run."""
-        tensors = [*self._dense(index)]
+    def _ahead(self, index: int, greedy: bool) -> list[list[OutputTensor]]:
+        """Return what of a layer is read ahead: the experts too if all will be run.
+
+        They are then there as they lie on disk while the layer before still runs.
+        """
+        blocks = [[*self._dense(index)]]
         moe = self.model.layer(index)
-        if moe is not None and not greedy and 2 * moe.expert_bytes <= self.max_bytes:
-            tensors += expert_tensors(moe, range(moe.num_experts))
-        return tensors
+        runs = not greedy and (index < self.last or self.outputs)
+        if moe is not None and runs and 2 * moe.expert_bytes <= self.max_bytes:
+            blocks.append(expert_tensors(moe, range(moe.num_experts)))
+        return blocks
 
     def _dense(self, index: int) -> Iterator[OutputTensor]:
         """Yield a layer's tensors outside its experts, the router whole."""
@@ -145,13 +154,15 @@ class Walk:
         block: MoEBlock | None,
         held: HeldBytes,
         calibration: Calibration,
+        read_ahead: Callable[[], None],
     ) -> None:
         moe = self.model.layer(index)
         if block is None or moe is None:
+            read_ahead()
             if index < self.last:
                 self._advance(index, calibration)
         elif calibration.choose is None:
-            self._observe_running(index, block, moe, held, calibration)
+            self._observe_running(index, block, moe, held, calibration, read_ahead)
         else:
             self._look(index, block, moe, held, calibration)
             kept = calibration.choose(calibration.routing[-1])
@@ -169,12 +180,19 @@ class Walk:
         moe: MoELayer,
         held: HeldBytes,
         calibration: Calibration,
+        read_ahead: Callable[[], None],
     ) -> None:
-        """Run a whole layer and observe it; the last one only as far as it must be."""
+        """Run a whole layer and observe it; the last one only as far as it must be.
+
+        The next one is read when this one's bytes have been fused and let go: so no
+        more than two layers are in memory.
+        """
         stops = index == self.last and not self.outputs
         if not stops:
             everyone = range(moe.num_experts)
             self._fill(block, moe, everyone, everyone, held)
+            held.forget(expert_tensors(moe, everyone))
+        read_ahead()
         self._observe(index, block, calibration, outputs=self.outputs, stops=stops)
 
     def _look(

@@ -59,6 +59,14 @@ class HeldBytes:
             at += size
         self._source.fill(wanted)
 
+    def forget(self, tensors: Iterable[OutputTensor]) -> None:
+        """Let go of what the tensors are made of, where it was read by itself."""
+        for tensor in tensors:
+            for piece in tensor.ranges:
+                at = bisect.bisect(self._starts, (piece.file, piece.start)) - 1
+                if at >= 0 and self._starts[at] == (piece.file, piece.start):
+                    del self._starts[at], self._buffers[at]
+
     def find(self, piece: ByteRange) -> Tensor | None:
         """Return the bytes of a range, uint8; None if they are not all held."""
         at = bisect.bisect(self._starts, (piece.file, piece.start)) - 1
@@ -96,19 +104,20 @@ class ReadAhead:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._next: dict[int, Future[HeldBytes]] = {}
 
-    def start(self, layer: int, tensors: Sequence[OutputTensor]) -> None:
-        """Begin to read a layer's tensors."""
-        self._next[layer] = self._thread.submit(self._read, tensors)
-
-    def take(self, layer: int, tensors: Sequence[OutputTensor]) -> HeldBytes:
-        """Return a layer's tensors once they are there."""
+    def start(self, layer: int, *blocks: Sequence[OutputTensor]) -> None:
+        """Begin to read a layer's tensors, each block into memory of its own, once."""
         if layer not in self._next:
-            self.start(layer, tensors)
+            self._next[layer] = self._thread.submit(self._read, blocks)
+
+    def take(self, layer: int, *blocks: Sequence[OutputTensor]) -> HeldBytes:
+        """Return a layer's tensors once they are there."""
+        self.start(layer, *blocks)
         return self._next.pop(layer).result()
 
-    def _read(self, tensors: Sequence[OutputTensor]) -> HeldBytes:
+    def _read(self, blocks: Sequence[Sequence[OutputTensor]]) -> HeldBytes:
         held = HeldBytes(self._source, pinned=self._pinned)
-        held.read(tensors)
+        for tensors in blocks:
+            held.read(tensors)
         return held
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ class Case:
             hidden=embed(model, skeleton, self.batches, max_bytes),
             choose=None if score is None else self.choose(score),
         )
-        assert calibration.hidden.on_disk == (max_bytes == 0)
+        assert calibration.hidden.on_disk == (max_bytes < PLENTY)
         Walk(
             model=model,
             skeleton=skeleton,
@@ -172,6 +172,26 @@ def test_streamed_greedy_choice_equals_the_authors(
     assert kept == [layer for layer in expected if layer is not None]
 
 
+def bytes_besides_experts(model: MoEModel) -> int:
+    """Bytes of the layers without experts, and of the embedding's rows that occur."""
+    dense = sum(t.num_bytes for i in (0, 1) for t in model.dense_tensors(i))
+    routers = sum(layer.router_bytes for layer in model.layers)
+    embedded = {token for row in EXAMPLES.sequences for token in row} | {0}
+    return dense + routers + len(embedded) * 32 * 4  # float32; 0 is padding
+
+
+@pytest.mark.parametrize("max_bytes", [1, PLENTY])
+def test_one_pass_stops_before_the_experts_of_the_last_layer(
+    saved: Callable[[str], Path], max_bytes: int
+) -> None:
+    case = Case(saved("emo"), "float32", make_batches(EXAMPLES, 2))
+    model, _ = open_local(str(case.folder))
+    before = model.checkpoint.source.bytes_read
+    case.streamed(outputs=False, model=model, max_bytes=max_bytes)
+    read = model.checkpoint.source.bytes_read - before
+    assert read == model.layers[0].expert_bytes + bytes_besides_experts(model)
+
+
 def test_greedy_reads_the_kept_experts_and_no_others(
     saved: Callable[[str], Path],
 ) -> None:
@@ -186,8 +206,4 @@ def test_greedy_reads_the_kept_experts_and_no_others(
     kept = 0
     for layer, counted in zip(model.layers[:-1], routing, strict=False):
         kept += sum(t.num_bytes for e in choose(counted) for t in layer.experts[e])
-    dense = sum(t.num_bytes for i in (0, 1) for t in model.dense_tensors(i))
-    routers = sum(layer.router_bytes for layer in model.layers)
-    embedded = {token for row in EXAMPLES.sequences for token in row} | {0}
-    rows = len(embedded) * 32 * 4  # hidden size, float32; 0 is padding
-    assert read == kept + dense + routers + rows
+    assert read == kept + bytes_besides_experts(model)
