@@ -1,0 +1,134 @@
+"""The router of EMO pretraining: the tokens of a document share one pool of experts.
+
+Per document and layer the routed experts are ranked by their softmax summed over the
+document's tokens. Outside the best `pool_size` their logits are minus infinity, and
+each token picks its top-k among what is left. After arXiv 2605.06663; where paper and code
+differ, as in the authors' code, https://github.com/allenai/EMO. Inference knows no pools.
+Shapes: B sequences, S tokens, D documents of the batch, E routed experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from emo_prune.models.routing import router_probabilities
+
+Reduce = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRouting:
+    """Where a layer sends the tokens of a batch, and what that costs.
+
+    weights: float32 [B, S, k], not renormalised, shared experts last, with weight 1.
+    indices: int64 [B, S, k]; shared experts have the last ids.
+    counts: int64 [experts], tokens sent to each, shared ones included.
+    pool: bool [D, E], the experts that each document may use.
+    load_balancing_loss, z_loss: scalars without their coefficients, for one layer.
+    """
+
+    weights: Tensor
+    indices: Tensor
+    counts: Tensor
+    pool: Tensor
+    load_balancing_loss: Tensor
+    z_loss: Tensor
+
+
+def route_by_document(
+    hidden: Tensor,
+    router_weight: Tensor,
+    documents: Tensor,
+    pool_size: int | Tensor,
+    *,
+    top_k: int,
+    num_shared_experts: int,
+    reduce: Reduce = lambda counted: counted,
+) -> PoolRouting:
+    """Route the tokens of packed documents, in one go for all documents.
+
+    Args:
+        hidden: [B, S, width], any dtype; logits are taken to float32.
+        router_weight: [experts, width]; the last rows, those of shared experts, take no
+            part.
+        documents: int64 [B, S], from `number_documents`.
+        pool_size: routed experts in a pool, one number or int64 [D]; from top_k less
+            shared experts up. As many as there are, or more, mean no pool at all. One
+            number makes the host wait for the device, a tensor does not.
+        top_k: experts of a token, shared ones included.
+        num_shared_experts: the last ids; every token goes to them, with weight 1.
+        reduce: adds counts up over data-parallel ranks, so that experts are balanced
+            over all of them.
+    """
+    num_routed = router_weight.shape[0] - num_shared_experts
+    logits = functional.linear(hidden, router_weight[:num_routed]).float()
+    pool = document_pools(logits, documents, pool_size)
+    # Membership carries no gradient; the logits that stay do.
+    masked = logits.masked_fill(~pool[documents], float("-inf"))
+    probabilities = router_probabilities(masked)
+    weights, indices = probabilities.topk(top_k - num_shared_experts, dim=-1)
+    picks = indices.flatten()
+    # Not bincount, which waits for the device to learn the largest id.
+    counts = picks.new_zeros(num_routed).scatter_add_(0, picks, torch.ones_like(picks))
+    num_tokens = counts.new_tensor(documents.numel())
+    shared = torch.arange(num_routed, len(router_weight), device=indices.device)
+    shared = shared.expand(*indices.shape[:-1], -1)
+    return PoolRouting(
+        weights=torch.cat([weights, weights.new_ones(shared.shape)], dim=-1),
+        indices=torch.cat([indices, shared], dim=-1),
+        counts=torch.cat([counts, num_tokens.expand(num_shared_experts)]),
+        pool=pool,
+        load_balancing_loss=_load_balancing(
+            probabilities, reduce(counts), reduce(num_tokens), weights.shape[-1]
+        ),
+        z_loss=masked.logsumexp(dim=-1).square().mean(),
+    )
+
+
+@torch.no_grad()
+def document_pools(
+    logits: Tensor, documents: Tensor, pool_size: int | Tensor
+) -> Tensor:
+    """Return which experts each document may use, bool [D, E].
+
+    The best by the softmax of `logits` [B, S, E] summed over the document's tokens.
+    """
+    probabilities = router_probabilities(logits).flatten(0, 1)
+    if isinstance(pool_size, int):
+        pool_size = torch.full((int(documents.max()) + 1,), pool_size)
+    scores = probabilities.new_zeros(len(pool_size), logits.shape[-1])
+    scores.index_add_(0, documents.flatten(), probabilities)
+    ranks = scores.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    return ranks < pool_size.to(logits.device)[:, None]
+
+
+def number_documents(document_ends: Sequence[Sequence[int]], length: int) -> Tensor:
+    """Return the document of each token, int64 [B, S], numbered through the batch.
+
+    `document_ends` holds the exclusive ends of each sequence's documents, ascending;
+    what comes after the last is a document of its own.
+    """
+    ids = torch.zeros(len(document_ends), length, dtype=torch.long)
+    for row, ends in enumerate(document_ends):
+        starts = [end for end in ends if 0 < end < length]
+        ids[row, starts] = 1
+    ids[:, 0] = 1
+    return ids.flatten().cumsum(0).reshape(ids.shape) - 1
+
+
+def _load_balancing(
+    probabilities: Tensor, counts: Tensor, num_tokens: Tensor, num_picks: int
+) -> Tensor:
+    """Return E / k * sum_i counts_i / tokens * mean probability_i, here over one rank.
+
+    `counts` and `num_tokens` are of all ranks, the probabilities of this one: they
+    carry the gradient. An even router gives 1.
+    """
+    share = counts / num_tokens
+    mean = probabilities.flatten(0, 1).mean(dim=0)
+    return (share * mean).sum() * probabilities.shape[-1] / num_picks
