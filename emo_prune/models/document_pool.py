@@ -2,9 +2,9 @@
 
 Per document and layer the routed experts are ranked by their softmax summed over the
 document's tokens. Outside the best `pool_size` their logits are minus infinity, and
-each token picks its top-k among what is left. After arXiv 2605.06663; where paper and code
-differ, as in the authors' code, https://github.com/allenai/EMO. Inference knows no pools.
-Shapes: B sequences, S tokens, D documents of the batch, E routed experts.
+each token picks its top-k among what is left. After arXiv 2605.06663; where paper and
+code differ, as in the authors' code, https://github.com/allenai/EMO. Inference knows
+no pools. Shapes: B sequences, S tokens, D documents of the batch, E routed experts.
 """
 
 from __future__ import annotations
