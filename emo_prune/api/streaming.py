@@ -13,7 +13,7 @@ from emo_prune.api.calibrating import Calibrated, RunOptions
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import FolderSource
-from emo_prune.errors import CheckpointError, OutputExists, SettingsError, StaleRun
+from emo_prune.errors import OutputExists, SettingsError, StaleRun
 from emo_prune.models.placement import DTYPES, check_placement
 from emo_prune.provenance import digest_of, versions
 from emo_prune.routing import LayerRouting, Ranks
@@ -145,19 +145,16 @@ class StreamedRun:
         Raises:
             CheckpointError: weights outside the layers are missing.
         """
+        from emo_prune.models.loading import missing_weights
         from emo_prune.models.skeleton import build_skeleton
 
         dtype = resolved_dtype(self.model, self.options)
         skeleton = build_skeleton(self.folder, device=device, dtype=dtype)
         stored = {tensor.name.removeprefix("model.") for tensor in self.model.other}
-        for name in skeleton.names_outside_layers:
-            if name.removeprefix("model.") not in stored:
-                raise CheckpointError(
-                    "weights of the model are missing from the checkpoint",
-                    where=self.model.checkpoint.name,
-                    got=f"no {name}",
-                    hint="the checkpoint is incomplete, or of another model type",
-                )
+        needed = skeleton.names_outside_layers
+        missing = [name for name in needed if name.removeprefix("model.") not in stored]
+        if missing:
+            raise missing_weights(self.model.checkpoint.name, missing)
         return skeleton
 
     def _calibration(
@@ -204,7 +201,7 @@ def resumable(state: Path | None, watcher: Watcher) -> Iterator[None]:
         if state is not None and state.exists():
             watcher.say(f"{state} holds the layers that are done: --resume goes on")
         raise
-    if state is not None and state.exists():
+    if state is not None:
         state.unlink(missing_ok=True)
 
 

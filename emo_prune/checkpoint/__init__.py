@@ -13,6 +13,7 @@ from emo_prune.checkpoint.checkpoint import (
     name_of_folder,
     open_checkpoint,
     open_remote,
+    read_header,
 )
 from emo_prune.checkpoint.header import DTYPE_BITS, Tensor, parse_header
 from emo_prune.checkpoint.hub import local_folder, support_folder
@@ -49,6 +50,7 @@ __all__ = [
     "parse_header",
     "parse_json",
     "plan_shards",
+    "read_header",
     "remember",
     "support_folder",
     "write_shard",

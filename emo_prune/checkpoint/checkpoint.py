@@ -145,7 +145,7 @@ def _without(file: str, model: str) -> NotACheckpoint:
 
 def _read_headers(source: ByteSource, shards: tuple[str, ...]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    headers = several(lambda shard: _read_header(source, shard), shards, source.at_once)
+    headers = several(lambda shard: read_header(source, shard), shards, source.at_once)
     for shard, found in zip(shards, headers, strict=True):
         for tensor in found:
             if tensor.name in tensors:
@@ -159,8 +159,12 @@ def _read_headers(source: ByteSource, shards: tuple[str, ...]) -> dict[str, Tens
     return tensors
 
 
-def _read_header(source: ByteSource, shard: str) -> list[Tensor]:
-    """Read a shard's header: mostly by one read, of hardly more than the header."""
+def read_header(source: ByteSource, shard: str) -> list[Tensor]:
+    """Return a shard's tensors: mostly by one read, of hardly more than the header.
+
+    Raises:
+        HeaderError, MissingShard: the file is not sound, or not there.
+    """
     file_bytes = source.size(shard)
     first_read = max(8, min(_FIRST_READ, file_bytes // 1000))
     raw = source.read(shard, 0, min(first_read, file_bytes))

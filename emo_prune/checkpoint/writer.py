@@ -71,6 +71,15 @@ class Shard:
         return len(text).to_bytes(8, "little") + text
 
     @property
+    def places(self) -> dict[str, int]:
+        """Where each tensor's data begin in the file."""
+        places, at = {}, len(self.header)
+        for tensor in self.tensors:
+            places[tensor.name] = at
+            at += tensor.num_bytes
+        return places
+
+    @property
     def num_bytes(self) -> int:
         """Bytes of the file, header included."""
         return len(self.header) + sum(tensor.num_bytes for tensor in self.tensors)
@@ -176,10 +185,7 @@ def _placed(
     shard: Shard, tensors: Iterable[OutputTensor]
 ) -> Iterator[tuple[ByteRange, int]]:
     """Yield each range of the tensors and where it goes in the file."""
-    places, at = {}, len(shard.header)
-    for tensor in shard.tensors:
-        places[tensor.name] = at
-        at += tensor.num_bytes
+    places = shard.places
     for tensor in tensors:
         at = places[tensor.name]
         for piece in tensor.ranges:

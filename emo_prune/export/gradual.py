@@ -136,8 +136,7 @@ class GradualExport:
         return checksum
 
     def _check_written(self, tensors: Sequence[OutputTensor], checksum: int) -> None:
-        found = 0
-        places = self._places()
+        found, places = 0, self._places()
         try:
             for tensor in tensors:
                 shard, at = places[tensor.name]
@@ -184,13 +183,11 @@ class GradualExport:
 
     def _places(self) -> dict[str, tuple[str, int]]:
         """Return each tensor's file and position."""
-        places = {}
-        for shard in self.shards:
-            at = len(shard.header)
-            for tensor in shard.tensors:
-                places[tensor.name] = (shard.name, at)
-                at += tensor.num_bytes
-        return places
+        return {
+            name: (shard.name, at)
+            for shard in self.shards
+            for name, at in shard.places.items()
+        }
 
     def _remove_all_but_shards(self) -> None:
         """Remove files that an interrupted run had begun to write beside the shards."""

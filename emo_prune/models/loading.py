@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,7 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
             ) from None
     missing = sorted(info["missing_keys"]) + sorted(map(str, info["mismatched_keys"]))
     if missing:
-        raise CheckpointError(
-            "weights of the model are missing from the checkpoint",
-            where=folder.name,
-            got=f"{len(missing)} missing, such as {missing[0]}",
-            hint="the checkpoint is incomplete, or of another model type",
-        )
+        raise missing_weights(folder.name, missing)
     context_length(model.config.to_dict())  # that it is one
     return model.eval()
 
@@ -150,6 +145,16 @@ def context_length(config: Mapping[str, Any]) -> int | None:
             hint="correct config.json, or download it again",
         )
     return length
+
+
+def missing_weights(where: str, names: Sequence[str]) -> CheckpointError:
+    """Return the error for weights that a model needs and a checkpoint lacks."""
+    return CheckpointError(
+        "weights of the model are missing from the checkpoint",
+        where=where,
+        got=f"{len(names)} missing, such as {names[0]}",
+        hint="the checkpoint is incomplete, or of another model type",
+    )
 
 
 def failure_reason(error: Exception) -> str:

@@ -25,6 +25,7 @@ from emo_prune.errors import CheckpointError, SettingsError
 from emo_prune.models.loading import (
     LOADING_FAILURES,
     failure_reason,
+    missing_weights,
     quiet_transformers,
 )
 
@@ -195,12 +196,7 @@ def refuse_unfilled(
     tensors = (*layer.named_parameters(), *layer.named_buffers())
     empty = [name for name, t in tensors if t.is_meta and id(t) not in apart]
     if empty:
-        raise CheckpointError(
-            "weights of the model are missing from the checkpoint",
-            where=where,
-            got=f"{len(empty)} missing, such as {empty[0]}",
-            hint="the checkpoint is incomplete, or of another model type",
-        )
+        raise missing_weights(where, empty)
 
 
 def _pass_on(*args: Any, **kwargs: Any) -> Any:

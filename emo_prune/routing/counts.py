@@ -14,6 +14,9 @@ import numpy.typing as npt
 Counts = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.float64]
 
+COUNTS = ("num_tokens", "picks")  # the fields of `LayerRouting` that are int64
+SUMS = ("mass", "weighted_norms", "token_weighted")  # and those that are float64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRouting:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emo_prune.routing.counts import LayerRouting
+from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
 
 if TYPE_CHECKING:
     from emo_prune.routing.batches import Batch
@@ -54,10 +54,9 @@ class Ranks:
         torch.distributed.all_gather_object(gathered, routing)
         if any(part.layer != routing.layer for part in gathered):
             raise RuntimeError("the processes are not at the same layer")
-        names = ("num_tokens", "picks", "mass", "weighted_norms", "token_weighted")
         sums = {
             name: np.sum([getattr(part, name) for part in gathered], axis=0)
-            for name in names
+            for name in (*COUNTS, *SUMS)
             if getattr(routing, name) is not None
         }
         return replace(routing, **sums)

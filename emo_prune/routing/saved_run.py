@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ from emo_prune.checkpoint import (
     Shard,
     Tensor,
     Wanted,
-    parse_header,
+    read_header,
 )
 from emo_prune.errors import CheckpointError, OutputExists, StaleRun
 from emo_prune.provenance import canonical_json, replacing, strict_json
-from emo_prune.routing.counts import LayerRouting
+from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
 from emo_prune.routing.stream import Calibration
 
 _FACTS = "facts"
@@ -64,7 +64,7 @@ class SavedRun:
                 hint="go on from there with --resume or, if that run is not going on, "
                 "start over with --force",
             )
-        self.remove()
+        self.path.unlink(missing_ok=True)
 
     def save(
         self, done: int, calibrations: Sequence[Calibration], notes: Mapping[str, Any]
@@ -102,13 +102,9 @@ class SavedRun:
     ) -> tuple[int, dict[str, Any]]:
         """Bring calibrations to where they were; return the layers done, and notes.
 
-        Without a saved state nothing is done yet.
-
         Raises:
             StaleRun: it is of another run, or damaged.
         """
-        if not self.path.exists():
-            return 0, {}
         source = FolderSource(self.path.parent)
         try:
             tensors = self._tensors(source)
@@ -131,15 +127,9 @@ class SavedRun:
                 hint="start over with --force",
             ) from None
 
-    def remove(self) -> None:
-        """Remove the state: the run is finished, or to be started over."""
-        self.path.unlink(missing_ok=True)
-
     def _tensors(self, source: FolderSource) -> dict[str, Tensor]:
-        name, size = self.path.name, self.path.stat().st_size
-        length = int.from_bytes(source.read(name, 0, 8), "little")
-        raw = source.read(name, 8, 8 + length)
-        return {tensor.name: tensor for tensor in parse_header(raw, size, name)}
+        found = read_header(source, self.path.name)
+        return {tensor.name: tensor for tensor in found}
 
     def _check(self, found: Mapping[str, Any]) -> None:
         wanted = json.loads(canonical_json(dict(self.key)))
@@ -157,10 +147,9 @@ class SavedRun:
 
 
 def _arrays(layer: LayerRouting) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    for part in fields(layer):
-        value = getattr(layer, part.name)
-        if isinstance(value, np.ndarray):
-            yield part.name, value
+    for name in (*COUNTS, *SUMS):
+        if (array := getattr(layer, name)) is not None:
+            yield name, array
 
 
 def _routing(
@@ -173,9 +162,8 @@ def _routing(
         for name, tensor in tensors.items():
             if name.startswith(prefix):
                 part = name.removeprefix(prefix)
-                counts = part in ("num_tokens", "picks")
-                raw = _read(source, tensor)
-                values = np.frombuffer(raw, np.int64 if counts else np.float64).copy()
+                dtype = "int64" if part in COUNTS else "float64"
+                values = np.frombuffer(_read(source, tensor), dtype).copy()
                 shape = (2,) if part == "num_tokens" else (2, layer.num_experts)
                 arrays[part] = values.reshape(shape)
         if arrays:

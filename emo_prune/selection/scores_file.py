@@ -15,12 +15,11 @@ from safetensors.numpy import save
 from emo_prune.architectures import Limits
 from emo_prune.errors import BadSelection
 from emo_prune.provenance import strict_json, write_atomically
-from emo_prune.routing.counts import LayerRouting
+from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
 from emo_prune.selection.selection import selection_schema
 
 SCHEMA = "emo-prune/scores/1"
-_COUNTS, _SUMS = ("num_tokens", "picks"), ("mass", "weighted_norms", "token_weighted")
-_ARRAYS = (*_COUNTS, *_SUMS)
+_ARRAYS = (*COUNTS, *SUMS)
 _OPTIONAL = ("weighted_norms", "token_weighted")
 _FACTS = ("model", "calibration", "versions")
 
@@ -117,7 +116,7 @@ def _layers(
         found = {name: arrays.get(f"layers.{layer}.{name}") for name in _ARRAYS}
         for name, array in found.items():
             shape = (2,) if name == "num_tokens" else (2, limits.num_experts[layer])
-            dtype = np.dtype("int64" if name in _COUNTS else "float64")
+            dtype = np.dtype("int64" if name in COUNTS else "float64")
             if array is None and name in _OPTIONAL:
                 continue
             if array is None or array.shape != shape or array.dtype != dtype:

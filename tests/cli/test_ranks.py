@@ -17,8 +17,7 @@ def test_two_processes_select_what_one_does(
     run: Run, texts: Path, emo: Path, flags: list[str]
 ) -> None:
     arguments = ("-m", emo, "--examples", texts, "-k", "4", "--batch-size", "1", *flags)
-    assert run("select", *arguments, "--save-scores", "-o", "one").code in (0, 1)
-    assert run("select", *arguments, "-o", "one", "--force").code == 0
+    assert run("select", *arguments, "-o", "one").code == 0
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
         "-m", "emo_prune", "select", *map(str, arguments), "-o", "two",

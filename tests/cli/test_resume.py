@@ -98,7 +98,7 @@ def test_another_run_does_not_go_on_from_there(
         assert snapshot(Path("out")) == before
 
 
-@pytest.mark.parametrize("damage", ["state", "layer", "folder"])
+@pytest.mark.parametrize("damage", ["state", "length", "layer", "folder"])
 def test_what_was_lost_is_noticed(
     run: Run, texts: Path, emo: Path, damage: str
 ) -> None:
@@ -108,6 +108,8 @@ def test_what_was_lost_is_noticed(
     state = Path("out/part.resume")
     if damage == "state":
         state.write_bytes(state.read_bytes()[:-9])
+    elif damage == "length":  # of a header, which must not be believed
+        state.write_bytes(b"\xff" * 7 + b"\x0f" + state.read_bytes()[8:])
     elif damage == "layer":
         shard.write_bytes(bytes(shard.stat().st_size))
     else:
