@@ -28,6 +28,12 @@
     │   └── NotExact               the layout asked for cannot hold this model exactly
     ├── EvaluationError
     │   └── CalibrationOverlap     eval would score documents select has seen
+    ├── PretrainingError           training a model from nothing
+    │   ├── BadRecipe              sizes, lengths and rates of a training
+    │   ├── BadCorpus              the documents to train on
+    │   ├── BadTokenCache          the tokens kept of them
+    │   ├── StaleTraining          an interrupted one that cannot be gone on from
+    │   └── Diverged               the loss is not a number any more
     └── CheckFailed                exit code 3
         ├── VerificationFailed
         └── GateFailed
@@ -177,6 +183,30 @@ class EvaluationError(EmoPruneError):
 
 class CalibrationOverlap(EvaluationError):
     """The evaluation would score documents the experts were chosen on."""
+
+
+class PretrainingError(EmoPruneError):
+    """A model cannot be pretrained as asked."""
+
+
+class BadRecipe(PretrainingError):
+    """A recipe is unknown, incomplete, or contradicts itself."""
+
+
+class BadCorpus(PretrainingError):
+    """The documents to train on are missing, empty or malformed."""
+
+
+class BadTokenCache(PretrainingError):
+    """The tokens kept of a corpus are damaged."""
+
+
+class StaleTraining(PretrainingError):
+    """An interrupted training that this one cannot go on from."""
+
+
+class Diverged(PretrainingError):
+    """The loss is not a number any more."""
 
 
 class CheckFailed(EmoPruneError):

@@ -13,6 +13,7 @@ from emo_prune.cli.evaluate import evaluate
 from emo_prune.cli.export import export
 from emo_prune.cli.extract import extract
 from emo_prune.cli.inspect import inspect
+from emo_prune.cli.pretrain import pretrain
 from emo_prune.cli.quickstart import quickstart
 from emo_prune.cli.select import select
 from emo_prune.cli.verify import verify
@@ -30,6 +31,7 @@ app.command()(export)
 app.command()(extract)
 app.command()(verify)
 app.command(name="eval")(evaluate)
+app.command()(pretrain)
 app.command()(quickstart)
 
 

@@ -9,7 +9,13 @@ no decoding.
 from emo_prune.export.export import export
 from emo_prune.export.gradual import GradualExport
 from emo_prune.export.plan import ExportPlan, plan_export
-from emo_prune.export.publishing import check_destination
+from emo_prune.export.publishing import (
+    PartialFolder,
+    check_destination,
+    named_errors,
+    partial_of,
+    publish,
+)
 from emo_prune.export.record import RECORD, ExportRecord, read_record
 from emo_prune.export.verify import VerificationReport, verify_export
 
@@ -18,10 +24,14 @@ __all__ = [
     "ExportPlan",
     "ExportRecord",
     "GradualExport",
+    "PartialFolder",
     "VerificationReport",
     "check_destination",
     "export",
+    "named_errors",
+    "partial_of",
     "plan_export",
+    "publish",
     "read_record",
     "verify_export",
 ]

@@ -26,7 +26,9 @@ def partial_of(destination: Path) -> Path:
     return destination.with_name(destination.name + ".partial")
 
 
-def check_destination(source: ByteSource, destination: Path, *, force: bool) -> None:
+def check_destination(
+    source: ByteSource | None, destination: Path, *, force: bool
+) -> None:
     """Raise `OutputExists` or `ExportError` where `destination` must not be written."""
     if isinstance(source, FolderSource):
         root, target = source.root.resolve(), destination.resolve()

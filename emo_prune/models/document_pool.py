@@ -28,14 +28,16 @@ class PoolRouting:
     weights: float32 [B, S, k], not renormalised, shared experts last, with weight 1.
     indices: int64 [B, S, k]; shared experts have the last ids.
     counts: int64 [experts], tokens sent to each, shared ones included.
-    pool: bool [D, E], the experts that each document may use.
+    probabilities: float32 [B, S, E], what weights are taken from; 0 outside the pool.
+    pool: bool [D, E], the experts that each document may use; None without pools.
     load_balancing_loss, z_loss: scalars without their coefficients, for one layer.
     """
 
     weights: Tensor
     indices: Tensor
     counts: Tensor
-    pool: Tensor
+    probabilities: Tensor
+    pool: Tensor | None
     load_balancing_loss: Tensor
     z_loss: Tensor
 
@@ -44,7 +46,7 @@ def route_by_document(
     hidden: Tensor,
     router_weight: Tensor,
     documents: Tensor,
-    pool_size: int | Tensor,
+    pool_size: int | Tensor | None,
     *,
     top_k: int,
     num_shared_experts: int,
@@ -58,35 +60,40 @@ def route_by_document(
             part.
         documents: int64 [B, S], from `number_documents`.
         pool_size: routed experts in a pool, one number or int64 [D]; from top_k less
-            shared experts up. As many as there are, or more, mean no pool at all. One
-            number makes the host wait for the device, a tensor does not.
+            shared experts up. As many as there are, or more, mean no pool at all; None
+            means it for every document: a standard MoE. One number makes the host wait
+            for the device, a tensor does not.
         top_k: experts of a token, shared ones included.
         num_shared_experts: the last ids; every token goes to them, with weight 1.
-        reduce: adds counts up over data-parallel ranks, so that experts are balanced
-            over all of them.
+        reduce: adds up, over data-parallel ranks, an int64 [E + 1] of the tokens sent
+            to each expert and of all tokens, so that experts are balanced over all.
     """
     num_routed = router_weight.shape[0] - num_shared_experts
     logits = functional.linear(hidden, router_weight[:num_routed]).float()
-    pool = document_pools(logits, documents, pool_size)
-    # Membership carries no gradient; the logits that stay do.
-    masked = logits.masked_fill(~pool[documents], float("-inf"))
-    probabilities = router_probabilities(masked)
+    pool = None
+    if pool_size is not None:
+        pool = document_pools(logits, documents, pool_size)
+        # Membership carries no gradient; the logits that stay do.
+        logits = logits.masked_fill(~pool[documents], float("-inf"))
+    probabilities = router_probabilities(logits)
     weights, indices = probabilities.topk(top_k - num_shared_experts, dim=-1)
     picks = indices.flatten()
     # Not bincount, which waits for the device to learn the largest id.
     counts = picks.new_zeros(num_routed).scatter_add_(0, picks, torch.ones_like(picks))
-    num_tokens = counts.new_tensor(documents.numel())
+    num_tokens = counts.new_full((1,), documents.numel())
+    counted = reduce(torch.cat([counts, num_tokens]))
     shared = torch.arange(num_routed, len(router_weight), device=indices.device)
     shared = shared.expand(*indices.shape[:-1], -1)
     return PoolRouting(
         weights=torch.cat([weights, weights.new_ones(shared.shape)], dim=-1),
         indices=torch.cat([indices, shared], dim=-1),
         counts=torch.cat([counts, num_tokens.expand(num_shared_experts)]),
+        probabilities=probabilities,
         pool=pool,
         load_balancing_loss=_load_balancing(
-            probabilities, reduce(counts), reduce(num_tokens), weights.shape[-1]
+            probabilities, counted[:-1], counted[-1], weights.shape[-1]
         ),
-        z_loss=masked.logsumexp(dim=-1).square().mean(),
+        z_loss=logits.logsumexp(dim=-1).square().mean(),
     )
 
 

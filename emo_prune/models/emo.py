@@ -3,6 +3,8 @@
 In memory the experts of a layer are fused, as transformers' kernels want them;
 on disk each has its own tensors, as in the released checkpoints. transformers
 converts both ways.
+
+`packed_documents=`, a `PackedDocuments`, makes the model route as in pretraining.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from transformers.utils.output_capturing import OutputRecorder
 
 from emo_prune.models.emo_config import EmoConfig, LayerExperts
 from emo_prune.models.load_balancing import load_balancing_loss
+from emo_prune.models.packed_documents import PackedDocuments
 from emo_prune.models.prenorm import (
     PrenormAttention,
     PrenormDecoderLayer,
@@ -103,9 +106,15 @@ class EmoSparseMoeBlock(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Mix each token's experts: [batch, tokens, hidden] to the same shape."""
+        _, weights, indices = self.gate(hidden_states)
+        return self.mix(hidden_states, indices, weights)
+
+    def mix(self, hidden_states: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        """Send each token to experts of its own: the last two are [..., top_k]."""
         flat = hidden_states.reshape(-1, hidden_states.shape[-1])
-        _, top_k_weights, top_k_index = self.gate(flat)
-        mixed: Tensor = self.experts(flat, top_k_index, top_k_weights)
+        mixed: Tensor = self.experts(
+            flat, indices.flatten(0, -2), weights.flatten(0, -2)
+        )
         return mixed.reshape(hidden_states.shape)
 
 
@@ -121,6 +130,21 @@ class EmoDecoderLayer(PrenormDecoderLayer):
             if experts.num_experts
             else _dense_mlp(config),
         )
+        self.layer_idx = layer_idx
+
+    def feed_forward(
+        self,
+        hidden_states: Tensor,
+        packed_documents: PackedDocuments | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """Route as in inference, or as documents are routed in training."""
+        block = self.mlp
+        if packed_documents is None or not isinstance(block, EmoSparseMoeBlock):
+            return super().feed_forward(hidden_states)
+        routing = packed_documents.route(self.layer_idx, hidden_states, block.gate)
+        weights = routing.weights.to(hidden_states.dtype)
+        return block.mix(hidden_states, routing.indices, weights)
 
 
 class EmoPreTrainedModel(PrenormPreTrainedModel):

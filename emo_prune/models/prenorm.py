@@ -44,8 +44,14 @@ class PrenormDecoderLayer(GradientCheckpointingLayer):  # type: ignore[misc]
             hidden_states=self.pre_attention_layernorm(hidden_states), **kwargs
         )
         hidden_states = hidden_states + attended
-        transformed: Tensor = self.mlp(self.pre_feedforward_layernorm(hidden_states))
-        return hidden_states + transformed
+        return hidden_states + self.feed_forward(
+            self.pre_feedforward_layernorm(hidden_states), **kwargs
+        )
+
+    def feed_forward(self, hidden_states: Tensor, **_: Any) -> Tensor:
+        """Transform each token; `_` is what the layer was called with."""
+        transformed: Tensor = self.mlp(hidden_states)
+        return transformed
 
 
 class PrenormPreTrainedModel(PreTrainedModel):  # type: ignore[misc]

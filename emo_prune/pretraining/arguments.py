@@ -1,0 +1,85 @@
+"""A recipe as the arguments of transformers' Trainer."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from emo_prune.errors import BadRecipe
+from emo_prune.pretraining.recipe import Recipe
+
+TRACKERS = ("tensorboard", "wandb")
+
+
+def training_arguments(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    num_processes: int,
+    use_cpu: bool,
+    fsdp: bool,
+    trackers: list[str] | None,
+) -> TrainingArguments:
+    """Return the arguments; `trackers` None takes those that are installed.
+
+    Raises:
+        BadRecipe: the batch cannot be divided among so many processes.
+    """
+    at_once = recipe.micro_batch_size * num_processes
+    if recipe.batch_size % at_once:
+        raise BadRecipe(
+            "the batch cannot be divided among the processes",
+            where="batch_size",
+            got=recipe.batch_size,
+            expected=f"a multiple of {at_once} "
+            f"({num_processes} processes x micro_batch_size)",
+            hint="change --set batch_size=SIZE or --set micro_batch_size=SIZE",
+        )
+    sharding: dict[str, Any] = {}
+    if fsdp:
+        sharding = {
+            "fsdp": "full_shard auto_wrap",
+            "fsdp_config": {
+                "version": 2,
+                "state_dict_type": "FULL_STATE_DICT",
+                "activation_checkpointing": recipe.gradient_checkpointing,
+            },
+        }
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=recipe.micro_batch_size,
+        gradient_accumulation_steps=recipe.batch_size // at_once,
+        max_steps=recipe.main_steps + recipe.anneal_steps,
+        learning_rate=recipe.learning_rate,
+        optim="adamw_torch_fused",
+        weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.adam_beta1,
+        adam_beta2=recipe.adam_beta2,
+        max_grad_norm=recipe.max_grad_norm,
+        bf16=recipe.precision == "bfloat16",
+        activation_checkpointing=recipe.gradient_checkpointing and not fsdp,
+        activation_checkpointing_kwargs={"use_reentrant": False},
+        dataloader_pin_memory=torch.cuda.is_available() and not use_cpu,
+        use_cpu=use_cpu,
+        seed=recipe.seed,
+        train_sampling_strategy="sequential",  # windows come in their final order
+        remove_unused_columns=False,
+        logging_steps=recipe.log_steps,
+        logging_nan_inf_filter=False,
+        save_steps=recipe.save_steps,
+        save_total_limit=2,
+        disable_tqdm=True,
+        report_to=_trackers(trackers),
+        ddp_find_unused_parameters=False,
+        **sharding,
+    )
+
+
+def _trackers(wanted: list[str] | None) -> list[str]:
+    if wanted is None:
+        return [name for name in TRACKERS if find_spec(name)]
+    return [name for name in wanted if name != "none"]

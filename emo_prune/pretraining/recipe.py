@@ -1,0 +1,262 @@
+"""A recipe: everything that decides a training, apart from the text it reads."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from emo_prune.errors import BadRecipe
+
+Variant = Literal["emo", "standard", "dense", "small-standard", "emo-anneal"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """The settings of a pretraining, as in a recipe's TOML file.
+
+    Defaults are the EMO authors'. `num_experts` and `num_experts_per_tok` count shared
+    experts, pool sizes do not. Batches are counted in sequences: `batch_size` of them
+    make an optimiser step, over all processes and accumulations; `micro_batch_size` go
+    through the model of one process at once.
+    """
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int  # of one expert
+    num_experts: int
+    num_shared_experts: int
+    num_experts_per_tok: int
+    small_num_experts: int  # of the variant small-standard
+    vocab_size: int  # rows of the embedding; what a tokenizer is trained to
+    rope_theta: float
+    initializer_range: float = 0.02
+
+    pool_min: int  # d is drawn from both and all between; the same twice fixes it
+    pool_max: int
+    balance: Literal["global", "accumulated", "local"] = "global"
+    load_balancing_coef: float = 0.1  # divided by the layers, as the next
+    router_z_loss_coef: float = 0.001
+    head_z_loss_coef: float = 1e-5
+
+    sequence_length: int
+    document_masking: bool = True  # attention stays within a document
+    batch_size: int
+    micro_batch_size: int
+    tokens: int  # warm-up and cosine
+    anneal_tokens: int  # then linearly to nothing
+
+    learning_rate: float
+    warmup_steps: int
+    final_lr_fraction: float = 0.1  # of the learning rate, where the cosine ends
+    weight_decay: float = 0.1  # not of embeddings
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+    max_grad_norm: float = 1.0
+    precision: Literal["float32", "bfloat16"]  # bfloat16: autocast, weights float32
+    experts_implementation: str = "grouped_mm"
+    gradient_checkpointing: bool
+    seed: int  # of the weights
+    data_seed: int  # of the order of documents and the sizes of pools
+    log_steps: int
+    save_steps: int
+    save_dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of the result
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens an optimiser step sees."""
+        return self.batch_size * self.sequence_length
+
+    @property
+    def main_steps(self) -> int:
+        """Optimiser steps of warm-up and cosine."""
+        return round(self.tokens / self.tokens_per_step)
+
+    @property
+    def anneal_steps(self) -> int:
+        """Optimiser steps of the linear annealing."""
+        return round(self.anneal_tokens / self.tokens_per_step)
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            BadRecipe: names the setting.
+        """
+        for key, kind in get_type_hints(Recipe).items():
+            _check_type(key, getattr(self, key), kind)
+        _check_sizes(self)
+
+
+def recipe_names() -> list[str]:
+    """Return the recipes that come with the package."""
+    folder = resources.files("emo_prune.pretraining") / "recipes"
+    return sorted(Path(file.name).stem for file in folder.iterdir())
+
+
+def read_recipe(name: str, changes: Mapping[str, str] | None = None) -> Recipe:
+    """Read a recipe of the package, or a TOML file, and change some settings.
+
+    `changes` are texts as typed: `{"tokens": "2e6", "balance": "local"}`.
+
+    Raises:
+        BadRecipe: no such recipe, unknown or missing settings, wrong values.
+    """
+    values = _values(name)
+    for key, text in (changes or {}).items():
+        values[key] = _parsed(key, text)
+    known = {field.name for field in fields(Recipe)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise BadRecipe(
+            "the recipe has settings that do not exist",
+            where=name,
+            got=", ".join(unknown),
+            expected=", ".join(sorted(known)),
+            hint="remove or rename them",
+        )
+    try:
+        return Recipe(**values)
+    except TypeError:
+        have = set(values)
+        needed = {
+            key
+            for key, field in Recipe.__dataclass_fields__.items()
+            if field.default is field.default_factory  # neither: it has no default
+        }
+        raise BadRecipe(
+            "the recipe lacks settings",
+            where=name,
+            got=", ".join(sorted(needed - have)),
+            hint="add them, or begin with a recipe of the package: "
+            + ", ".join(recipe_names()),
+        ) from None
+
+
+def for_variant(recipe: Recipe, variant: Variant) -> Recipe:
+    """Return the recipe with what a variant changes in its sizes and lengths."""
+    if variant == "small-standard":
+        return replace(recipe, num_experts=recipe.small_num_experts)
+    if variant == "emo-anneal":
+        return replace(recipe, tokens=0, warmup_steps=0)
+    return recipe
+
+
+def _values(name: str) -> dict[str, Any]:
+    if name in recipe_names():
+        folder = resources.files("emo_prune.pretraining") / "recipes"
+        return tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))
+    path = Path(name)
+    if not path.is_file():
+        raise BadRecipe(
+            "there is no such recipe",
+            where="--recipe",
+            got=name,
+            expected=f"{', '.join(recipe_names())}, or a TOML file",
+            hint="give one of these names",
+        )
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadRecipe(
+            "the recipe cannot be read",
+            where=name,
+            got=str(error),
+            hint="correct the file",
+        ) from None
+
+
+def _parsed(key: str, text: str) -> Any:
+    """Return a typed setting as its field wants it, or the text if nothing fits."""
+    kind = get_type_hints(Recipe).get(key)
+    try:
+        if kind is int:
+            number = float(text.replace("_", ""))
+            return int(number) if number.is_integer() else text
+        if kind is float:
+            return float(text)
+    except ValueError:
+        return text
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return text
+
+
+def _check_type(key: str, value: Any, kind: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        float: number and 0 <= value < math.inf,
+        int: number and isinstance(value, int) and value >= 0,
+        bool: isinstance(value, bool),
+        str: isinstance(value, str),
+    }.get(kind, value in get_args(kind))
+    if fits:
+        return
+    expected = {int: "a whole number", float: "a number", bool: "true or false"}
+    raise BadRecipe(
+        "a setting has no value it could have",
+        where=key,
+        got=value,
+        expected=expected.get(kind, " or ".join(get_args(kind))),
+        hint=f"correct it in the recipe, or with --set {key}=VALUE",
+    )
+
+
+def _check_sizes(recipe: Recipe) -> None:
+    routed = recipe.num_experts - recipe.num_shared_experts
+    least = recipe.num_experts_per_tok - recipe.num_shared_experts
+    positive = ("hidden_size", "num_hidden_layers", "num_attention_heads",
+                "intermediate_size", "vocab_size", "sequence_length", "batch_size",
+                "micro_batch_size", "log_steps", "save_steps")  # fmt: skip
+    for key in positive:
+        _need(getattr(recipe, key) >= 1, key, getattr(recipe, key), "1 or more")
+    _need(
+        recipe.hidden_size % (2 * recipe.num_attention_heads) == 0,
+        "hidden_size",
+        recipe.hidden_size,
+        f"a multiple of 2 x {recipe.num_attention_heads} (heads)",
+    )
+    _need(
+        1 <= least <= routed,
+        "num_experts_per_tok",
+        recipe.num_experts_per_tok,
+        f"{1 + recipe.num_shared_experts} to {recipe.num_experts} (num_experts)",
+    )
+    _need(
+        least <= recipe.pool_min <= recipe.pool_max,
+        "pool_min",
+        recipe.pool_min,
+        f"{least} (routed experts of a token) to {recipe.pool_max} (pool_max)",
+    )
+    _need(
+        recipe.num_experts_per_tok <= recipe.small_num_experts,
+        "small_num_experts",
+        recipe.small_num_experts,
+        f"{recipe.num_experts_per_tok} or more",
+    )
+    _need(
+        recipe.batch_size % recipe.micro_batch_size == 0,
+        "batch_size",
+        recipe.batch_size,
+        f"a multiple of {recipe.micro_batch_size} (micro_batch_size)",
+    )
+    _need(
+        recipe.sequence_length >= 2, "sequence_length", recipe.sequence_length, "2 up"
+    )
+
+
+def _need(holds: bool, key: str, got: object, expected: str) -> None:
+    if not holds:
+        raise BadRecipe(
+            "the recipe contradicts itself",
+            where=key,
+            got=got,
+            expected=expected,
+            hint=f"correct it in the recipe, or with --set {key}=VALUE",
+        )

@@ -1,0 +1,108 @@
+"""The folder of a training in progress, from which `--resume` goes on.
+
+    OUTPUT.run/
+        run.json         what is trained: recipe, variant, hashes of text and tokenizer
+        tokenizer/
+        checkpoint-N/    after N steps: weights, and the optimiser's state
+        metrics.jsonl    a line each `log_steps` steps
+
+It stays when the training is done, and is yours to delete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emo_prune.errors import OutputExists, StaleTraining
+from emo_prune.provenance import readable_json, write_atomically
+
+# transformers' Trainer writes it last: a checkpoint without it is half a checkpoint.
+_LAST_WRITTEN = "trainer_state.json"
+
+
+class RunFolder:
+    """The files of a training; only the first of several processes writes any."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tokenizer = path / "tokenizer"
+        self.metrics = path / "metrics.jsonl"
+        self._identity = path / "run.json"
+
+    def begin(self, *, resume: bool, force: bool) -> None:
+        """Make the folder, or keep the one to go on in.
+
+        Raises:
+            OutputExists: there is one, and neither option says what to do with it.
+            StaleTraining: there is none to resume.
+        """
+        if force and self.path.exists():
+            shutil.rmtree(self.path)
+        if resume and not self.path.is_dir():
+            raise StaleTraining(
+                "there is no training to go on with",
+                where=self.path,
+                expected="the folder of an interrupted one",
+                hint="leave --resume out, or give the -o that it had",
+            )
+        if not resume and self.path.exists():
+            raise OutputExists(
+                "there is a training in this place already",
+                where=self.path,
+                hint="go on with it by --resume, replace it by --force, or choose "
+                "another place with -o",
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def claim(self, identity: Mapping[str, Any]) -> None:
+        """Note what is trained here, or see that it is the same as before.
+
+        Raises:
+            StaleTraining: an interrupted training was of something else.
+        """
+        if not self._identity.exists():
+            write_atomically(self._identity, readable_json(identity))
+            return
+        before = json.loads(self._identity.read_text("utf-8"))
+        now = json.loads(readable_json(identity))
+        changed = [
+            key for key in _flat(now) if _flat(now)[key] != _flat(before).get(key)
+        ]
+        if changed:
+            raise StaleTraining(
+                "the interrupted training was of something else",
+                where=f"{self._identity}: {', '.join(changed[:5])}",
+                got=", ".join(f"{_flat(now)[key]}" for key in changed[:5]),
+                expected=", ".join(f"{_flat(before).get(key)}" for key in changed[:5]),
+                hint="give the same options and text, or start anew with --force",
+            )
+
+    def last_checkpoint(self) -> Path | None:
+        """Return the newest whole checkpoint, and remove what was half written."""
+        found = {}
+        for folder in self.path.glob("checkpoint-*"):
+            if (folder / _LAST_WRITTEN).is_file():
+                found[int(folder.name.rpartition("-")[2])] = folder
+            else:
+                shutil.rmtree(folder)
+        return found[max(found)] if found else None
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return the lines of metrics."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def _flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted names."""
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        name = f"{above}{key}"
+        flat |= _flat(inner, f"{name}.") if isinstance(inner, dict) else {name: inner}
+    return flat
