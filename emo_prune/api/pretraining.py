@@ -87,7 +87,7 @@ def pretrain(request: PretrainRequest, watcher: Watcher) -> Pretrained:
 
 
 def _check(request: PretrainRequest) -> None:
-    from emo_prune.export import check_destination
+    from emo_prune.export import PRETRAIN_SCHEMA, check_destination
 
     anneals = request.variant == "emo-anneal"
     if anneals != (request.initialise_from is not None):
@@ -107,7 +107,7 @@ def _check(request: PretrainRequest) -> None:
             expected=f"{recipe.tokens_per_step:,} or more together, a step's worth",
             hint="give more with --tokens or --set anneal_tokens=NUMBER",
         )
-    check_destination(None, request.output, force=request.force)
+    check_destination(None, request.output, force=request.force, schema=PRETRAIN_SCHEMA)
 
 
 def _tokenizer(request: PretrainRequest, run: Any, watcher: Watcher) -> Any:
@@ -225,6 +225,7 @@ class _Training:
                 self.request.output,
             )
         trainer.accelerator.wait_for_everyone()
+        trainer.accelerator.end_training()
         return Pretrained(output=self.request.output, record=record.to_json())
 
     def _model(self) -> Any:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from emo_prune.checkpoint import local_folder, name_of_folder
-from emo_prune.export import RECORD, ExportRecord, read_record
+from emo_prune.export import (
+    PRETRAIN_SCHEMA,
+    RECORD,
+    ExportRecord,
+    read_record,
+    record_schema,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,8 @@ def subject(model: str) -> Subject:
         ExportError: its record is damaged.
     """
     folder = local_folder(model)
-    if not (folder / RECORD).is_file():
+    pretrained = record_schema(folder) == PRETRAIN_SCHEMA
+    if pretrained or not (folder / RECORD).is_file():
         return Subject(
             folder=folder, name=name_of_folder(folder.resolve())[0], record=None
         )
@@ -56,6 +63,6 @@ def _documents(record: ExportRecord | None) -> Iterator[str]:
         return
     yield from record.selection.calibration["documents"]
     parent = record.parent
-    while parent is not None:
+    while parent is not None and parent.get("schema") != PRETRAIN_SCHEMA:
         yield from parent["selection"]["calibration"]["documents"]
         parent = parent.get("parent")

@@ -16,10 +16,17 @@ from emo_prune.export.publishing import (
     partial_of,
     publish,
 )
-from emo_prune.export.record import RECORD, ExportRecord, read_record
+from emo_prune.export.record import (
+    PRETRAIN_SCHEMA,
+    RECORD,
+    ExportRecord,
+    read_record,
+    record_schema,
+)
 from emo_prune.export.verify import VerificationReport, verify_export
 
 __all__ = [
+    "PRETRAIN_SCHEMA",
     "RECORD",
     "ExportPlan",
     "ExportRecord",
@@ -33,5 +40,6 @@ __all__ = [
     "plan_export",
     "publish",
     "read_record",
+    "record_schema",
     "verify_export",
 ]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from emo_prune.checkpoint import ByteSource, FolderSource
 from emo_prune.errors import EmoPruneError, ExportError, NotEnoughDisk, OutputExists
-from emo_prune.export.record import RECORD
+from emo_prune.export.record import RECORD, SCHEMA, record_schema
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -27,9 +27,16 @@ def partial_of(destination: Path) -> Path:
 
 
 def check_destination(
-    source: ByteSource | None, destination: Path, *, force: bool
+    source: ByteSource | None,
+    destination: Path,
+    *,
+    force: bool,
+    schema: str = SCHEMA,
 ) -> None:
-    """Raise `OutputExists` or `ExportError` where `destination` must not be written."""
+    """Raise `OutputExists` or `ExportError` where `destination` must not be written.
+
+    `force` replaces a folder whose record has the `schema`, and no other.
+    """
     if isinstance(source, FolderSource):
         root, target = source.root.resolve(), destination.resolve()
         if target == root or root in target.parents or target in root.parents:
@@ -48,11 +55,13 @@ def check_destination(
             where=destination,
             hint="use --force to replace it, or -o for another folder",
         )
-    if not (destination / RECORD).is_file():
+    found = record_schema(destination)
+    if found != schema:
         raise OutputExists(
-            "the output exists, and is not an export that --force may replace",
+            "the output exists, and is nothing that --force may replace",
             where=destination,
-            expected=f"a folder with {RECORD}",
+            got=found,
+            expected=f"a folder with {RECORD} of schema {schema}",
             hint="choose another folder with -o",
         )
 

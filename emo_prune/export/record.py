@@ -1,4 +1,7 @@
-"""`emo_prune.json`: what an export was made from, kept inside it."""
+"""`emo_prune.json`: what an export was made from, kept inside it.
+
+A pretrained checkpoint has a file of that name too, with a schema of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from emo_prune.selection import Selection, selection_from_json
 
 RECORD = "emo_prune.json"
 SCHEMA = "emo-prune/export/1"
+PRETRAIN_SCHEMA = "emo-prune/pretrain/1"
 Layout = Literal["source", "qwen2_moe"]
 
 
@@ -55,6 +59,14 @@ class ExportRecord:
             "versions": {"emo_prune": emo_prune.__version__},
         }
         return readable_json(value)
+
+
+def record_schema(folder: Path) -> str | None:
+    """Return the schema that a folder's emo_prune.json names; None if it has none."""
+    try:
+        return str(strict_json((folder / RECORD).read_bytes())["schema"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
 
 
 def read_record(folder: Path) -> ExportRecord:

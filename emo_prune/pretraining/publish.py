@@ -9,11 +9,17 @@ from typing import Any
 
 import torch
 
-from emo_prune.export import RECORD, PartialFolder, named_errors, partial_of, publish
+from emo_prune.export import (
+    PRETRAIN_SCHEMA,
+    RECORD,
+    PartialFolder,
+    named_errors,
+    partial_of,
+    publish,
+)
 from emo_prune.pretraining.recipe import Recipe, Variant
 from emo_prune.provenance import readable_json, versions
 
-SCHEMA = "emo-prune/pretrain/1"
 _POINTS = 200  # of the loss curve, at most
 
 
@@ -40,7 +46,7 @@ class PretrainRecord:
             [int(row["step"]), row["loss"]] for row in self.losses[every - 1 :: every]
         ]
         return {
-            "schema": SCHEMA,
+            "schema": PRETRAIN_SCHEMA,
             "variant": self.variant,
             "recipe": asdict(self.recipe),
             "data": dict(self.data),

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from emo_prune.errors import Diverged
+from emo_prune.models.loading import load_model
 from emo_prune.models.packed_documents import PackedDocuments
 from emo_prune.pretraining.balance import Balance
 from emo_prune.pretraining.recipe import Recipe
@@ -100,7 +101,8 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
                 optimizer or self.optimizer, partial(lr_factor, recipe=self._recipe)
             )
             self._created_lr_scheduler = True
-        return self.lr_scheduler
+        scheduler: torch.optim.lr_scheduler.LRScheduler = self.lr_scheduler
+        return scheduler
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         """Return all parameters but the embedding, as the authors have it."""
@@ -126,6 +128,22 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
                     "with a lower --set learning_rate=RATE",
                 )
         super().log(logs, start_time)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: Any = None
+    ) -> None:
+        """Load by the names on disk: the Trainer's own way leaves fused experts out.
+
+        It loads a state dict as it stands, so experts that have a tensor each on disk
+        are not found, and stay as they were drawn.
+        """
+        if (
+            self.is_fsdp_enabled
+        ):  # which keeps a file of its own, by the names in memory
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = load_model(Path(resume_from_checkpoint), device="cpu", dtype="float32")
+        (self.model if model is None else model).load_state_dict(saved.state_dict())
 
     def _begin_micro_batch(self) -> None:
         if self.current_gradient_accumulation_steps == self._micro_batch:
