@@ -68,6 +68,7 @@ def pretrain(request: PretrainRequest, watcher: Watcher) -> Pretrained:
     """
     from accelerate import PartialState
 
+    from emo_prune.models.loading import quiet_transformers
     from emo_prune.pretraining.run_folder import RunFolder
 
     _check(request)
@@ -83,7 +84,8 @@ def pretrain(request: PretrainRequest, watcher: Watcher) -> Pretrained:
     if state.is_main_process:
         run.claim(training.identity())
     state.wait_for_everyone()
-    return training.run(watcher, is_main=state.is_main_process)
+    with quiet_transformers():
+        return training.run(watcher, is_main=state.is_main_process)
 
 
 def _check(request: PretrainRequest) -> None:

@@ -1,23 +1,53 @@
-"""A small EMO checkpoint and a small task, made on the spot, to walk the road on.
+"""The whole road on the small EMO model that comes with the package.
 
-The weights are random: the walk shows the files and the commands, not quality.
+Two worlds, a subset of the experts for each, and four models to answer each world's
+questions: the full one, the world's subset, the other world's, and a random one.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+from emo_prune.api.evaluating import EvaluateRequest, evaluate_tasks
+from emo_prune.api.watcher import Watcher
 from emo_prune.errors import OutputExists
+from emo_prune.tasks import parse_task
+from emo_prune.worlds import Split, checkpoint, count_questions, questions
 
-_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
-            "nine", "ten", "eleven", "twelve")  # fmt: skip
+WORLDS = ("cooking", "sql")
+KEEP = "12.5%"
+_CALIBRATION = 40  # questions, of the validation split
 
 
-def make_quickstart(folder: Path) -> tuple[Path, Path, Path]:
-    """Make a checkpoint, calibration examples and examples to score, in a new folder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuickstartFiles:
+    """What the walk begins with: a model, and a world's questions, in a new folder."""
 
-    Returns the three paths.
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The full model."""
+        return self.folder / "worlds-emo"
+
+    def calibration(self, world: str) -> Path:
+        """Questions with their answers, to choose experts by."""
+        return self.folder / f"{world}-calibration.jsonl"
+
+    def test(self, world: str) -> Path:
+        """Other questions, to score."""
+        return self.folder / f"{world}-test.jsonl"
+
+    def subset(self, name: str) -> Path:
+        """The folder for the selection and the export of a world, or of "random"."""
+        return self.folder / name
+
+
+def make_quickstart(folder: Path) -> QuickstartFiles:
+    """Make the folder, with the model and the questions in it.
 
     Raises:
         OutputExists: the folder is there already.
@@ -28,74 +58,46 @@ def make_quickstart(folder: Path) -> tuple[Path, Path, Path]:
             where=folder,
             hint="remove it, or choose another with -o",
         )
-    model = folder / "tiny-emo"
-    model.mkdir(parents=True)
-    _make_checkpoint(model)
-    sums = [(a, b) for a in range(7) for b in range(6)]
-    calibration, scored = folder / "calibration.jsonl", folder / "questions.jsonl"
-    _write_rows(calibration, sums[0::2])
-    _write_rows(scored, sums[1::2])
-    return model, calibration, scored
+    files = QuickstartFiles(folder=folder)
+    folder.mkdir(parents=True)
+    shutil.copytree(checkpoint("emo"), files.model)
+    for world in WORLDS:
+        _write(files.calibration(world), world, "validation", _CALIBRATION)
+        _write(files.test(world), world, "test", count_questions(world, "test"))
+    return files
 
 
-def _make_checkpoint(folder: Path) -> None:
-    import torch
-
-    from emo_prune.models import EmoConfig, EmoForCausalLM
-
-    config = EmoConfig(
-        vocab_size=260,
-        hidden_size=64,
-        intermediate_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        num_experts=32,
-        num_shared_experts=1,
-        num_experts_per_tok=4,
-        max_position_embeddings=512,
-        initializer_range=0.3,  # wide enough for routers to have preferences
-        eos_token_id=256,
-        pad_token_id=257,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        EmoForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    _make_tokenizer(folder)
-
-
-def _make_tokenizer(folder: Path) -> None:
-    """Write a tokenizer with a token for each byte."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {letter: number for number, letter in enumerate(letters)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|endoftext|>",
-        pad_token="<|pad|>",
-        model_max_length=512,
-    ).save_pretrained(folder)
-
-
-def _write_rows(file: Path, sums: list[tuple[int, int]]) -> None:
-    rows = []
-    for a, b in sums:
-        choices = [f" {_NUMBERS[(a + b + step) % 12]}" for step in range(4)]
-        right = (a * b) % 4
-        choices[0], choices[right] = choices[right], choices[0]
-        question = f"Question: What is {_NUMBERS[a]} plus {_NUMBERS[b]}?\nAnswer:"
-        rows.append(
-            {
-                "prompt": question,
-                "completion": choices[right],
-                "choices": choices,
-                "answer": right,
-            }
+def measure_quickstart(
+    files: QuickstartFiles, watcher: Watcher
+) -> dict[str, dict[str, float]]:
+    """Return, for each world, the accuracy of each of the four models in per cent."""
+    cells = [
+        (world, name, model)
+        for world, other in zip(WORLDS, reversed(WORLDS), strict=True)
+        for name, model in (
+            ("full", files.model),
+            ("subset", files.subset(world) / "checkpoint"),
+            ("other", files.subset(other) / "checkpoint"),
+            ("random", files.subset("random") / "checkpoint"),
         )
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    file.write_text(text, encoding="utf-8")
+    ]
+    requests = [
+        EvaluateRequest(
+            model=str(model),
+            task=parse_task(None, files.test(world)),
+            dtype="float32",
+            batch_size=64,
+        )
+        for world, _, model in cells
+    ]
+    found: dict[str, dict[str, float]] = {world: {} for world in WORLDS}
+    for (world, name, _), (results, _) in zip(
+        cells, evaluate_tasks(requests, watcher), strict=True
+    ):
+        found[world][name] = round(100 * results.value, 2)
+    return found
+
+
+def _write(file: Path, world: str, split: Split, count: int) -> None:
+    rows = [one.example_row() for one in questions(world, split, count, seed=0)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

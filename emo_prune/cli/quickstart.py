@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emo_prune.cli import console, options
+
+if TYPE_CHECKING:
+    from emo_prune.api.quickstart import QuickstartFiles
 
 
 def quickstart(
@@ -21,40 +26,54 @@ def quickstart(
             rich_help_panel=options.OUTPUT,
         ),
     ] = Path("emo-prune-quickstart"),
+    json: options.Json = False,
 ) -> None:
-    """Walk the whole road, offline, on a small EMO model made on the spot.
+    """Walk the whole road, offline, on a small EMO model that comes with the package.
 
-    Its weights are random, so its scores mean nothing; its files and commands are the
-    real ones.
+    It was pretrained on ten small made-up worlds. For two of them: chooses experts,
+    exports, verifies, and scores the full model, the world's own experts, the other
+    world's, and random ones.
     """
-    from emo_prune.api.quickstart import make_quickstart
+    from emo_prune.api.quickstart import (
+        KEEP,
+        WORLDS,
+        make_quickstart,
+        measure_quickstart,
+    )
+
+    files = make_quickstart(output)
+    stdout = sys.stderr if json else sys.stdout
+    with contextlib.redirect_stdout(stdout):
+        for world in WORLDS:
+            _walk(files, files.subset(world), files.calibration(world), "frequency")
+        _walk(files, files.subset("random"), files.calibration(WORLDS[0]), "random")
+    found = measure_quickstart(files, console.watcher())
+    if json:
+        from emo_prune.provenance import readable_json
+
+        console.document(readable_json({"worlds": found}))
+        return
+    from emo_prune.report.quickstart import quickstart_table
+
+    console.table(quickstart_table(found, KEEP))
+    console.result("Now take a real model: emo-prune select --model MODEL --task math")
+
+
+def _walk(files: QuickstartFiles, place: Path, examples: Path, score: str) -> None:
+    """Run the commands that make a subset, and show them."""
+    from emo_prune.api.quickstart import KEEP
     from emo_prune.cli.app import app
 
-    console.result(f"making a small EMO checkpoint (random weights!) in {output}")
-    model, calibration, questions = make_quickstart(output)
-    chosen, small = output / "selection.json", output / "checkpoint"
-
+    selection, checkpoint = place / "selection.json", place / "checkpoint"
+    select = ["select", "--model", files.model, "--examples", examples]
+    if score != "frequency":
+        select += ["--score", score]
     for command in (
-        [
-            "select",
-            "--model",
-            model,
-            "--examples",
-            calibration,
-            "--keep",
-            "25%",
-            "-o",
-            output,
-        ],
-        ["export", "--selection", chosen, "--model", model, "-o", small],
-        ["verify", small, "--source", model],
-        ["eval", small, "--examples", questions, "--baseline", model, "-o", output],
+        [*select, "--keep", KEEP, "-o", place],
+        ["export", "--selection", selection, "--model", files.model, "-o", checkpoint],
+        ["verify", checkpoint, "--source", files.model],
     ):
         arguments = [str(argument) for argument in command]
-        console.result(f"\n$ emo-prune {shlex.join(arguments)}")
+        console.result(f"$ emo-prune {shlex.join(arguments)}")
         app(arguments, standalone_mode=False)
-    console.result(
-        "\nThat was the whole road. The weights were random, so both models guess: "
-        "chance is 25 %.\nNow take a real model: "
-        "emo-prune select --model MODEL --task math"
-    )
+        console.result("")

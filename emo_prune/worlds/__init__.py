@@ -2,12 +2,13 @@
 
 A world is a table of facts, with many ways to state and to ask for each. `documents`
 writes texts to train a small model on, `questions` asks with four choices. Both repeat
-exactly from a seed, and their splits share no question. Needs the standard library
-alone.
+exactly from a seed, and their splits share no question. `checkpoint` is the folder of a
+model that was trained on them. Needs the standard library alone.
 """
 
 from __future__ import annotations
 
+from emo_prune.worlds.checkpoint import checkpoint
 from emo_prune.worlds.documents import document, documents
 from emo_prune.worlds.question import Question
 from emo_prune.worlds.questions import count_questions, questions
@@ -21,6 +22,7 @@ __all__ = [
     "Question",
     "Split",
     "World",
+    "checkpoint",
     "count_questions",
     "document",
     "documents",

@@ -249,15 +249,6 @@ def test_examples_may_be_chat_messages_or_text(
     assert "chat template" in refused.err
 
 
-def test_quickstart_walks_the_whole_road(run: Run) -> None:
-    walked = run("quickstart")
-    assert walked.code == 0, walked.err
-    assert "random" in walked.out
-    for name in ("selection.json", "checkpoint/emo_prune.json", "results.json"):
-        assert (Path("emo-prune-quickstart") / name).exists()
-    assert run("quickstart").code == 1
-
-
 def test_documents_that_chose_the_parents_experts_are_refused_too(
     run: Run, exported: Path, example_files: tuple[Path, Path], workplace: Path
 ) -> None:
