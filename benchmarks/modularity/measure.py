@@ -31,6 +31,7 @@ from cells import (
     note,
 )
 from settings import FULL, Settings, quick
+from summary import summary
 
 SCHEMA = "emo-prune/benchmark-modularity/1"
 PRUNED = ("emo", "standard")
@@ -55,6 +56,7 @@ def measure(name: str, work: Path, settings: Settings) -> Mapping[str, Any]:
             found["matrix"] = measure_matrix(bench)
             found["subsets"] = measure_subsets(bench)
             found["random"] = measure_random(bench)
+    found["summary"] = summary(found)
     found["seconds"] = round(time.perf_counter() - began, 1)
     return found
 

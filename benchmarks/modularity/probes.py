@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from information import domain_of_documents
 from observed import Floats, Ints, Observed
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
 COMMON = 50
 _AT_MOST = 12_000  # tokens to fit a probe on

@@ -48,7 +48,8 @@ def arguments(corpus: Path, output: str, *more: object, **settings: Any) -> list
 
 
 def weights(folder: str) -> dict[str, Any]:
-    return load_file(Path(folder) / "model.safetensors")
+    tensors: dict[str, Any] = load_file(Path(folder) / "model.safetensors")
+    return tensors
 
 
 def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
