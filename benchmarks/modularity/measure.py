@@ -43,12 +43,11 @@ def measure(name: str, work: Path, settings: Settings) -> Mapping[str, Any]:
     """Return all that is measured of one model."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = without_record(work / name, Path(folder) / name)
         bench = Bench(
-            checkpoint=checkpoint, work=work, files=Path(folder), settings=settings
+            checkpoint=work / name, work=work, files=Path(folder), settings=settings
         )
         found: dict[str, Any] = {
-            "model": facts(bench, work / name),
+            "model": facts(bench),
             "whole": measure_whole(bench),
         }
         if name in PRUNED:
@@ -61,19 +60,7 @@ def measure(name: str, work: Path, settings: Settings) -> Mapping[str, Any]:
     return found
 
 
-def without_record(checkpoint: Path, view: Path) -> Path:
-    """Show a checkpoint without the record of its training.
-
-    The record has the name that an export's has, and is none.
-    """
-    view.mkdir()
-    for file in checkpoint.iterdir():
-        if file.name != RECORD:
-            (view / file.name).symlink_to(file.resolve())
-    return view
-
-
-def facts(bench: Bench, checkpoint: Path) -> Mapping[str, Any]:
+def facts(bench: Bench) -> Mapping[str, Any]:
     """Return what tells a model from the others."""
     found: dict[str, Any] = {
         "model_type": bench.model.config.model_type,
@@ -81,7 +68,7 @@ def facts(bench: Bench, checkpoint: Path) -> Mapping[str, Any]:
         "num_experts": bench.num_experts,
         "top_k": bench.top_k,
     }
-    record = checkpoint / RECORD
+    record = bench.checkpoint / RECORD
     if record.is_file():
         training = json.loads(record.read_text(encoding="utf-8"))
         found["training"] = {key: training[key] for key in ("steps", "tokens", "final")}

@@ -1,8 +1,9 @@
 """What can be read off the routing by a linear probe.
 
 Multinomial logistic regression, fitted on the calibration documents and asked about the
-test documents; neither were trained on. A probe sees logarithms of probabilities: those
-differ by what the router's logits differ, in which it is linear.
+test documents; neither were trained on. A probe sees which experts were picked, in all
+layers, and not the probabilities: those are a linear image of the hidden state, from
+which the token and its context can be told whatever the experts are for.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from information import domain_of_documents
 from observed import Floats, Ints, Observed
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 COMMON = 50
 _AT_MOST = 12_000  # tokens to fit a probe on
@@ -43,18 +43,16 @@ def probe(
 
 
 def document_probe(calibration: Observed, test: Observed) -> dict[str, Any]:
-    """Name a document's domain by the mean of its routing, over all layers."""
+    """Name a document's domain by how often its tokens pick each expert."""
     return probe(document_vectors(calibration), document_vectors(test))
 
 
 def document_vectors(seen: Observed) -> tuple[Floats, Ints]:
-    """Return each document's mean routing, as logarithms, and its domain."""
+    """Return the share of each document's tokens that pick each expert; its domain."""
     owners = domain_of_documents(seen)
-    sums = np.zeros((len(owners), *seen.probabilities.shape[1:]))
-    np.add.at(sums, seen.documents, seen.probabilities)
-    counts = np.bincount(seen.documents, minlength=len(owners))
-    means = sums / counts[:, None, None]
-    return logarithms(means.astype(np.float32)), owners
+    sums = np.zeros((len(owners), num_columns(seen)), dtype=np.float32)
+    np.add.at(sums, (seen.documents[:, None], columns(seen)), 1)
+    return sums / np.bincount(seen.documents, minlength=len(owners))[:, None], owners
 
 
 def token_probes(calibration: Observed, test: Observed, seed: int = 0) -> Any:
@@ -68,7 +66,7 @@ def token_probes(calibration: Observed, test: Observed, seed: int = 0) -> Any:
     common = ids[np.argsort(-counts)[:COMMON]]
     rng = np.random.default_rng(seed)
     fitted, asked = sample(calibration, common, rng), sample(test, common, rng)
-    vectors = logarithms(fitted.probabilities), logarithms(asked.probabilities)
+    vectors = token_vectors(fitted), token_vectors(asked)
     return {
         "id": probe((vectors[0], fitted.tokens), (vectors[1], asked.tokens)),
         "domain": probe((vectors[0], fitted.domains), (vectors[1], asked.domains)),
@@ -89,7 +87,21 @@ def domain_from_id(fitted: Observed, asked: Observed) -> float:
     return float(np.mean(table.argmax(axis=1)[asked.tokens] == asked.domains))
 
 
-def logarithms(probabilities: Floats) -> Floats:
-    """Return a row per token or document: log probabilities of all layers."""
-    flat: npt.NDArray[np.float32] = probabilities.reshape(len(probabilities), -1)
-    return np.log(np.maximum(flat, np.float32(1e-8)))
+def token_vectors(seen: Observed) -> Floats:
+    """Return a row per token: 1 for each expert that it picks, in all layers."""
+    vectors = np.zeros((len(seen.tokens), num_columns(seen)), dtype=np.float32)
+    np.put_along_axis(vectors, columns(seen), 1, axis=1)
+    return vectors
+
+
+def columns(seen: Observed) -> Ints:
+    """Return the picks of each token, experts numbered through all layers."""
+    _, layers, experts = seen.probabilities.shape
+    numbered = seen.picks + experts * np.arange(layers)[:, None]
+    return numbered.reshape(len(seen.picks), -1)
+
+
+def num_columns(seen: Observed) -> int:
+    """Return the number of routed experts of all layers."""
+    _, layers, experts = seen.probabilities.shape
+    return layers * experts

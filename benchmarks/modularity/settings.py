@@ -25,9 +25,9 @@ class Settings:
     calibration: tuple[int, ...] = (1, 5, 40)
     shares: tuple[float, ...] = (0.5, 0.25, 0.125)
     matrix_share: float = 0.125
-    documents: int = 24
+    documents: int = 20
     windows_each: int = 2
-    questions: int = 50
+    questions: int = 60
     seeds: tuple[int, ...] = (0, 1, 2)
 
     @property

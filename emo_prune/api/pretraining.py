@@ -77,15 +77,18 @@ def pretrain(request: PretrainRequest, watcher: Watcher) -> Pretrained:
     if state.is_main_process:
         run.begin(resume=request.resume, force=request.force)
     state.wait_for_everyone()
-    with state.main_process_first():
-        tokenizer = _tokenizer(request, run, watcher)
-        cache = _tokens(request, tokenizer, watcher)
-    training = _Training(request, run, tokenizer, cache, state.num_processes)
-    if state.is_main_process:
-        run.claim(training.identity())
-    state.wait_for_everyone()
-    with quiet_transformers():
-        return training.run(watcher, is_main=state.is_main_process)
+    try:
+        with state.main_process_first():
+            tokenizer = _tokenizer(request, run, watcher)
+            cache = _tokens(request, tokenizer, watcher)
+        training = _Training(request, run, tokenizer, cache, state.num_processes)
+        if state.is_main_process:
+            run.claim(training.identity())
+        state.wait_for_everyone()
+        with quiet_transformers():
+            return training.run(watcher, is_main=state.is_main_process)
+    finally:
+        run.release()
 
 
 def _check(request: PretrainRequest) -> None:

@@ -163,7 +163,7 @@ class PartialFolder:
         except BlockingIOError:
             os.close(descriptor)
             raise OutputExists(
-                "another process is writing this export",
+                "another process is writing there",
                 where=self.path,
                 hint="wait for it, or stop it, or choose another folder with -o",
             ) from None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from emo_prune.errors import OutputExists, StaleTraining
+from emo_prune.export import PartialFolder
 from emo_prune.provenance import readable_json, write_atomically
 
 # transformers' Trainer writes it last: a checkpoint without it is half a checkpoint.
@@ -32,24 +33,27 @@ class RunFolder:
         self.tokenizer = path / "tokenizer"
         self.metrics = path / "metrics.jsonl"
         self._identity = path / "run.json"
+        self._held = PartialFolder(path)
 
     def begin(self, *, resume: bool, force: bool) -> None:
         """Make the folder, or keep the one to go on in.
 
+        What ended before it was claimed has trained nothing, and is begun anew.
+
         Raises:
-            OutputExists: there is one, and neither option says what to do with it.
+            OutputExists: there is one, and neither option says what to do with it;
+                or another process trains there.
             StaleTraining: there is none to resume.
         """
-        if force and self.path.exists():
-            shutil.rmtree(self.path)
-        if resume and not self.path.is_dir():
+        begun = self._identity.is_file()
+        if resume and not begun:
             raise StaleTraining(
                 "there is no training to go on with",
                 where=self.path,
                 expected="the folder of an interrupted one",
                 hint="leave --resume out, or give the -o that it had",
             )
-        if not resume and self.path.exists():
+        if begun and not resume and not force:
             raise OutputExists(
                 "there is a training in this place already",
                 where=self.path,
@@ -57,6 +61,20 @@ class RunFolder:
                 "another place with -o",
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        self._held.take_over()
+        if not resume:
+            self._clear()
+
+    def release(self) -> None:
+        """Let others train here."""
+        self._held.release()
+
+    def _clear(self) -> None:
+        """Remove what this class and the trainer write, and nothing else."""
+        for file in (self._identity, self.metrics):
+            file.unlink(missing_ok=True)
+        for folder in (self.tokenizer, *self.path.glob("checkpoint-*")):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Note what is trained here, or see that it is the same as before.

@@ -135,11 +135,9 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
         """Load by the names on disk: the Trainer's own way leaves fused experts out.
 
         It loads a state dict as it stands, so experts that have a tensor each on disk
-        are not found, and stay as they were drawn.
+        are not found, and stay as they were drawn. FSDP keeps a file of its own.
         """
-        if (
-            self.is_fsdp_enabled
-        ):  # which keeps a file of its own, by the names in memory
+        if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         saved = load_model(Path(resume_from_checkpoint), device="cpu", dtype="float32")
@@ -158,19 +156,14 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
         layers = self._recipe.num_hidden_layers
         balance = torch.stack([layer.load_balancing_loss for layer in routings]).sum()
         z_loss = torch.stack([layer.z_loss for layer in routings]).sum()
-        recipe = self._recipe
-        weighed = (
-            recipe.load_balancing_coef * balance + recipe.router_z_loss_coef * z_loss
-        )
-        return weighed / layers
+        weighed = self._recipe.load_balancing_coef * balance
+        return (weighed + self._recipe.router_z_loss_coef * z_loss) / layers
 
     def _note(self, cross_entropy: Tensor, packed: PackedDocuments) -> None:
         """Note a micro-batch's loss, and of the last before each log its routing."""
         self._losses.append(cross_entropy.detach().float())
-        if (
-            packed.routings
-            and (self.state.global_step + 1) % self._recipe.log_steps == 0
-        ):
+        logs_next = (self.state.global_step + 1) % self._recipe.log_steps == 0
+        if packed.routings and logs_next:
             self._routing = routing_metrics(packed.routings.values(), packed.documents)
 
     def _measured(self) -> dict[str, float]:

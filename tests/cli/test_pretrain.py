@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -245,6 +246,23 @@ def test_bad_input_is_named_and_leaves_no_output(
     refused = run(*arguments(corpus, "model", *more))
     assert_named(refused, says)
     assert not Path("model").exists()
+
+
+def test_a_mistake_corrected_needs_no_force(run: Run, corpus: Path) -> None:
+    assert run(*arguments(corpus, "model", vocab_size=100)).code == 1
+    made = run(*arguments(corpus, "model"))
+    assert made.code == 0, made.err
+    assert Path("model/config.json").is_file()
+
+
+def test_two_trainings_in_one_place_are_refused(run: Run, corpus: Path) -> None:
+    command = arguments(corpus, "part")
+    in_a_process(sys.executable, "-c", KILL, "step", "5", *command, code=9)
+    descriptor = os.open("part.run", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert_named(run(*command, "--resume"), "another process")
+    os.close(descriptor)
+    assert run(*command, "--resume").code == 0
 
 
 def test_what_is_there_is_not_overwritten(run: Run, corpus: Path) -> None:
