@@ -63,14 +63,26 @@ def draw_model(name: str, found: Results, increase: Any, loss: Any, acc: Any) ->
         spreads = [cell["loss_increase"]["spread"] for _, cell in cells] + [0.0]
         right = [cell["accuracy"]["mean"] for _, cell in cells]
         right.append(whole["accuracy"]["mean"])
-        change = [cell["accuracy_change"]["spread"] for _, cell in cells] + [0.0]
-        label = f"{LABELS[name]}, {how}"
-        look = {**look, "linestyle": style, "capsize": 2, "elinewidth": 0.8}
-        increase.errorbar(shares, costs, yerr=spreads, **look)
-        acc.errorbar(shares, right, yerr=change, **look)
-        look = {k: v for k, v in look.items() if k not in ("capsize", "elinewidth")}
+        changes = [cell["accuracy_change"]["spread"] for _, cell in cells] + [0.0]
         above = [whole["loss"]["mean"] + cost for cost in costs]
-        loss.plot(shares, above, label=label, **look)
+        look = {**look, "linestyle": style}
+        loss.plot(shares, above, label=f"{LABELS[name]}, {how}", **look)
+        draw_band(increase, shares, costs, spreads, look)
+        draw_band(acc, shares, right, changes, look)
+
+
+def draw_band(
+    axes: Any,
+    shares: Sequence[float],
+    means: Sequence[float],
+    spreads: Sequence[float],
+    look: Results,
+) -> None:
+    """Draw a line, and a band as wide as domains are apart."""
+    axes.plot(shares, means, **look)
+    low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
+    high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
+    axes.fill_between(shares, low, high, color=look["color"], alpha=0.13, linewidth=0)
 
 
 def draw_points(models: Results, loss: Any, accuracy: Any) -> None:

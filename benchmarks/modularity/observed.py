@@ -67,8 +67,13 @@ def observe(model: Any, text: Mapping[str, Windows]) -> Observed:
         picks=np.concatenate([part.picks for part in parts]),
         tokens=np.concatenate([part.tokens for part in parts]),
         domains=np.concatenate([part.domains for part in parts]),
-        documents=np.concatenate([part.documents for part in parts]),
+        documents=numbered(np.concatenate([part.documents for part in parts])),
     )
+
+
+def numbered(labels: Ints) -> Ints:
+    """Return labels as numbers without gaps."""
+    return np.unique(labels, return_inverse=True)[1]
 
 
 def _domain(model: Any, windows: Windows, domain: int, first: int) -> Observed:

@@ -52,7 +52,8 @@ def document_vectors(seen: Observed) -> tuple[Floats, Ints]:
     owners = domain_of_documents(seen)
     sums = np.zeros((len(owners), num_columns(seen)), dtype=np.float32)
     np.add.at(sums, (seen.documents[:, None], columns(seen)), 1)
-    return sums / np.bincount(seen.documents, minlength=len(owners))[:, None], owners
+    counts = np.bincount(seen.documents).astype(np.float32)
+    return sums / counts[:, None], owners
 
 
 def token_probes(calibration: Observed, test: Observed, seed: int = 0) -> Any:
@@ -97,11 +98,10 @@ def token_vectors(seen: Observed) -> Floats:
 def columns(seen: Observed) -> Ints:
     """Return the picks of each token, experts numbered through all layers."""
     _, layers, experts = seen.probabilities.shape
-    numbered = seen.picks + experts * np.arange(layers)[:, None]
+    numbered: Ints = seen.picks + experts * np.arange(layers)[:, None]
     return numbered.reshape(len(seen.picks), -1)
 
 
 def num_columns(seen: Observed) -> int:
     """Return the number of routed experts of all layers."""
-    _, layers, experts = seen.probabilities.shape
-    return layers * experts
+    return int(np.prod(seen.probabilities.shape[1:]))

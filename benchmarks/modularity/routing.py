@@ -90,7 +90,7 @@ def mean_cosine(rows: Any) -> float:
 
 
 def domain_to_token(layers: list[dict[str, Any]]) -> float:
-    """Return one number: above 1 the routing says more of the domain than of the word.
+    """Return semantic or lexical in one number, to be compared between models.
 
     The information about domains, summed over layers, by that about token ids.
     """

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from emo_prune.errors import BadRecipe
+from emo_prune.errors import BadRecipe, SettingsError
 from emo_prune.pretraining.recipe import Recipe
 
 TRACKERS = ("tensorboard", "wandb")
@@ -28,7 +28,16 @@ def training_arguments(
 
     Raises:
         BadRecipe: the batch cannot be divided among so many processes.
+        SettingsError: `fsdp` is wanted where accelerate would quietly not shard.
     """
+    if fsdp and (num_processes == 1 or use_cpu or not torch.cuda.is_available()):
+        raise SettingsError(
+            "there is nothing to shard the model over",
+            where="--fsdp",
+            got=f"{num_processes} processes, {torch.cuda.device_count()} GPUs here",
+            expected="several processes, with a GPU each",
+            hint="start it by torchrun on a machine with GPUs, or leave --fsdp out",
+        )
     at_once = recipe.micro_batch_size * num_processes
     if recipe.batch_size % at_once:
         raise BadRecipe(
@@ -42,10 +51,9 @@ def training_arguments(
     sharding: dict[str, Any] = {}
     if fsdp:
         sharding = {
-            "fsdp": "full_shard auto_wrap",
+            "fsdp": True,
             "fsdp_config": {
                 "version": 2,
-                "state_dict_type": "FULL_STATE_DICT",
                 "activation_checkpointing": recipe.gradient_checkpointing,
             },
         }

@@ -209,15 +209,12 @@ def test_a_standard_moe_is_annealed_with_pools(run: Run, corpus: Path) -> None:
     assert tokenizer[0].read_bytes() == tokenizer[1].read_bytes()
 
 
-@pytest.mark.parametrize("flags", [(), ("--fsdp",)])
-def test_two_processes_train_as_one_does(
-    run: Run, corpus: Path, flags: tuple[str, ...]
-) -> None:
+def test_two_processes_train_as_one_does(run: Run, corpus: Path) -> None:
     one = run(*arguments(corpus, "one", micro_batch_size=4))
     assert one.code == 0, one.err
     in_a_process(
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-        "-m", "emo_prune", *arguments(corpus, "two", *flags, micro_batch_size=2),
+        "-m", "emo_prune", *arguments(corpus, "two", micro_batch_size=2),
     )  # fmt: skip
     first, second = weights("one"), weights("two")
     assert set(first) == set(second)
@@ -237,6 +234,7 @@ def test_two_processes_train_as_one_does(
         (("--set", "micro_batch_size=3"), "multiple of 3"),
         (("--vocab-size", "100"), "258"),
         (("--resume",), "no training to go on with"),
+        (("--fsdp",), "several processes"),
         (("--set", "learning_rate=1e30"), "not a number any more"),
     ],
 )
