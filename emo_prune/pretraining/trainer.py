@@ -162,7 +162,8 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
     def _note(self, cross_entropy: Tensor, packed: PackedDocuments) -> None:
         """Note a micro-batch's loss, and of the last before each log its routing."""
         self._losses.append(cross_entropy.detach().float())
-        logs_next = (self.state.global_step + 1) % self._recipe.log_steps == 0
+        step = self.state.global_step + 1
+        logs_next = step % self._recipe.log_steps == 0 or step == self.state.max_steps
         if packed.routings and logs_next:
             self._routing = routing_metrics(packed.routings.values(), packed.documents)
 
@@ -193,6 +194,12 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]
         rows = self._path.read_text("utf-8").splitlines(keepends=True)
         kept = [row for row in rows if _step(row) <= state.global_step]
         self._path.write_text("".join(kept), "utf-8")
+
+    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Ask for a line at the last step, whatever its number."""
+        if state.global_step == state.max_steps:
+            control.should_log = True
+        return control
 
     def on_log(
         self,
