@@ -114,8 +114,8 @@ def _accuracy(emo: Results, keep: int) -> str:
         "**The four-way test does not show it.** Choosing among passages of one "
         f"domain, the whole EMO is right in {100 * emo['accuracy']['mean']:.1f} % "
         f"(chance 25), with its own {keep} experts in {cut:.1f} %, with random ones in "
-        f"{drawn:.1f} %: it seems that a model this small goes by words that recur, for "
-        "which experts hardly matter. Losses are the evidence here. The "
+        f"{drawn:.1f} %: it seems that a model this small goes by words that recur, "
+        "for which experts hardly matter. Losses are the evidence here. The "
         "[models of the worlds](pretraining.md#the-checkpoint-that-comes-along) show "
         "the effect in accuracy."
     )

@@ -57,7 +57,11 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
             model=model,
             args=arguments,
             train_dataset=windows,
-            data_collator=partial(collate, document_masking=recipe.document_masking),
+            data_collator=partial(
+                collate,
+                document_masking=recipe.document_masking,
+                max_repeats=recipe.max_repeats,
+            ),
         )
         self.model_accepts_loss_kwargs = False  # the loss is a mean, to be averaged
         self.remove_callback(PrinterCallback)  # it prints to stdout
@@ -82,10 +86,13 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
             **({"packed_documents": packed} if self._routes else {}),
         )
         logits = outputs.logits[:, :-1].flatten(0, 1).float()
-        cross_entropy = functional.cross_entropy(
-            logits, inputs["labels"][:, 1:].flatten()
+        labels = inputs["labels"][:, 1:].flatten()
+        counted = labels != -100
+        num_counted = counted.sum().clamp(min=1)  # all windows may be without labels
+        cross_entropy = (
+            functional.cross_entropy(logits, labels, reduction="sum") / num_counted
         )
-        z_loss = logits.logsumexp(dim=-1).square().mean()
+        z_loss = (logits.logsumexp(dim=-1).square() * counted).sum() / num_counted
         loss = cross_entropy + self._recipe.head_z_loss_coef * z_loss
         loss = loss + self._auxiliary(packed)
         self._note(cross_entropy, packed)
