@@ -30,7 +30,8 @@ def training_arguments(
         BadRecipe: the batch cannot be divided among so many processes.
         SettingsError: `fsdp` is wanted where accelerate would quietly not shard.
     """
-    if fsdp and (num_processes == 1 or use_cpu or not torch.cuda.is_available()):
+    on_gpu = torch.cuda.is_available() and not use_cpu
+    if fsdp and (num_processes == 1 or not on_gpu):
         raise SettingsError(
             "there is nothing to shard the model over",
             where="--fsdp",
@@ -71,7 +72,8 @@ def training_arguments(
         bf16=recipe.precision == "bfloat16",
         activation_checkpointing=recipe.gradient_checkpointing and not fsdp,
         activation_checkpointing_kwargs={"use_reentrant": False},
-        dataloader_pin_memory=torch.cuda.is_available() and not use_cpu,
+        dataloader_pin_memory=on_gpu,
+        dataloader_num_workers=2 if on_gpu else 0,
         use_cpu=use_cpu,
         seed=recipe.seed,
         train_sampling_strategy="sequential",  # windows come in their final order

@@ -197,6 +197,20 @@ def test_pools_of_all_experts_train_what_standard_trains(
     assert not equal(weights("standard"), weights("pools"))
 
 
+def test_checkpointed_activations_and_mixed_precision_train_as_well(
+    run: Run, corpus: Path
+) -> None:
+    plain = run(*arguments(corpus, "plain", "--json"))
+    saving = run(*arguments(corpus, "saving", "--json", gradient_checkpointing="true"))
+    assert saving.code == 0, saving.err
+    assert equal(weights("plain"), weights("saving"))
+    mixed = run(*arguments(corpus, "mixed", "--json", precision="bfloat16"))
+    assert mixed.code == 0, mixed.err
+    assert not equal(weights("plain"), weights("mixed"))
+    losses = [one.json["final"]["loss"] for one in (plain, mixed)]
+    assert losses[1] == pytest.approx(losses[0], abs=0.1)
+
+
 def test_a_standard_moe_is_annealed_with_pools(run: Run, corpus: Path) -> None:
     assert run(*arguments(corpus, "standard", "--variant", "standard")).code == 0
     anneal = ("--variant", "emo-anneal", "--init-from", "standard")
