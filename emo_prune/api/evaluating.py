@@ -36,7 +36,8 @@ class EvaluateRequest:
     allow_overlap: bool = False
     device: str | None = None
     dtype: str = "auto"
-    batch_size: int = 8
+    batch_size: int | None = None
+    share_prefixes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +137,11 @@ def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:
             job.scored,
             name=model.name,
             batch_size=job.request.batch_size,
+            share_prefixes=job.request.share_prefixes,
             device=job.request.device,
             dtype=job.request.dtype,
             progress=_in_documents(advance, total),
+            say=watcher.say,
         )
     if results.num_truncated:
         watcher.say(

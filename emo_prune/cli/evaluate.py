@@ -97,14 +97,25 @@ def evaluate(
     device: options.Device = None,
     dtype: options.Dtype = "auto",
     batch_size: Annotated[
-        int,
+        int | None,
         typer.Option(
             envvar="EMO_PRUNE_BATCH_SIZE",
             min=1,
-            help="Prompts at a time.",
+            help="Prompts at a time. (default: as many as fit into memory, or 8 with "
+            "--no-share)",
             rich_help_panel=options.RUNTIME,
         ),
-    ] = 8,
+    ] = None,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share/--no-share",
+            envvar="EMO_PRUNE_SHARE",
+            help="Compute what prompts have in common once, where the model allows "
+            "it; or each prompt whole, as lm-eval does.",
+            rich_help_panel=options.RUNTIME,
+        ),
+    ] = True,
     output: options.Output = None,
     json: options.Json = False,
 ) -> None:
@@ -156,6 +167,7 @@ def evaluate(
             device=device,
             dtype=dtype,
             batch_size=batch_size,
+            share_prefixes=share,
         )
         for one, found in jobs
     ]

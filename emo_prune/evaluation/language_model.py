@@ -16,6 +16,9 @@ from emo_prune.errors import EvaluationError
 
 Progress = Callable[[int, int], None]
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
+Answer = tuple[float, bool]
+
+_BATCH_SIZE = 8
 
 
 class ScoringLM(HFLM):  # type: ignore[misc]
@@ -27,7 +30,7 @@ class ScoringLM(HFLM):  # type: ignore[misc]
     Args:
         model: a causal language model of transformers, on its device.
         tokenizer: its tokenizer.
-        batch_size: sequences per forward pass.
+        batch_size: sequences per forward pass; None takes 8.
         max_length: context in tokens; None takes the model's own.
         progress: called with (requests done, requests in all).
     """
@@ -37,16 +40,17 @@ class ScoringLM(HFLM):  # type: ignore[misc]
         model: Any,
         tokenizer: Any,
         *,
-        batch_size: int,
+        batch_size: int | None,
         max_length: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         super().__init__(
             pretrained=model,
             tokenizer=tokenizer,
-            batch_size=batch_size,
+            batch_size=batch_size or _BATCH_SIZE,
             max_length=max_length,
         )
+        self.prompts_at_a_time = batch_size
         self.truncated: set[str] = set()
         if progress is not None:
             self.set_cache_hook(_ProgressHook(progress))
@@ -97,13 +101,20 @@ class ScoringLM(HFLM):  # type: ignore[misc]
             too_long = len(context) + len(continuation) > self.max_length + 1
             if too_long and strings is not None:  # windows of a text have no strings
                 self.truncated.add(strings[0])
-        answers = super()._loglikelihood_tokens(requests, *args, **kwargs)
+        answers = self._log_likelihoods(requests, *args, **kwargs)
         if any(math.isnan(log_likelihood) for log_likelihood, _ in answers):
             raise EvaluationError(
                 "the model's log-likelihoods are not numbers (NaN)",
                 where=self.config.name_or_path or None,
                 hint="check the checkpoint with `emo-prune verify`, or another --dtype",
             )
+        return answers
+
+    def _log_likelihoods(
+        self, requests: list[Request], *args: Any, **kwargs: Any
+    ) -> list[Answer]:
+        """Return (log-likelihood, is greedy) of each request, HFLM's way."""
+        answers: list[Answer] = super()._loglikelihood_tokens(requests, *args, **kwargs)
         return answers
 
     def _expect(self, requests: Any) -> None:
