@@ -32,7 +32,6 @@ class ScoringLM(HFLM):  # type: ignore[misc]
         tokenizer: its tokenizer.
         batch_size: sequences per forward pass; None takes 8.
         max_length: context in tokens; None takes the model's own.
-        progress: called with (requests done, requests in all).
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class ScoringLM(HFLM):  # type: ignore[misc]
         *,
         batch_size: int | None,
         max_length: int | None = None,
-        progress: Progress | None = None,
     ) -> None:
         super().__init__(
             pretrained=model,
@@ -52,8 +50,11 @@ class ScoringLM(HFLM):  # type: ignore[misc]
         )
         self.prompts_at_a_time = batch_size
         self.truncated: set[str] = set()
-        if progress is not None:
-            self.set_cache_hook(_ProgressHook(progress))
+        self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+
+    def tell(self, progress: Progress) -> None:
+        """From now on call `progress` with (requests done, requests in all)."""
+        self.set_cache_hook(_ProgressHook(progress))
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
         """Return (log-likelihood, is greedy) of each continuation."""
@@ -86,6 +87,16 @@ class ScoringLM(HFLM):  # type: ignore[misc]
             if len(self.tok_encode(context)) > room:
                 self.truncated.add(context)
         return super().generate_until(requests, disable_tqdm=disable_tqdm)
+
+    def _encode_pair(self, context: str, continuation: str) -> Any:
+        """Tokenise; what is asked of this model again (masked) is not tokenised again.
+
+        The tokens of all requests are in memory while they are scored in any case.
+        """
+        pair = (context, continuation)
+        if pair not in self._encoded:
+            self._encoded[pair] = super()._encode_pair(context, continuation)
+        return self._encoded[pair]
 
     def _loglikelihood_tokens(
         self, requests: list[Request], *args: Any, **kwargs: Any

@@ -15,7 +15,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from emo_prune.architectures import ARCHITECTURES
-from emo_prune.evaluation.language_model import Answer, Progress, Request, ScoringLM
+from emo_prune.evaluation.language_model import Answer, Request, ScoringLM
 from emo_prune.evaluation.prefixes import ForwardPass, Room, Scored, plan_passes
 from emo_prune.evaluation.room import tokens_at_a_time
 
@@ -31,7 +31,6 @@ def scoring_lm(
     share_prefixes: bool = True,
     batch_size: int | None = None,
     max_length: int | None = None,
-    progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> ScoringLM:
     """Return the backend for a model: one that shares prefixes, if it can be.
@@ -43,7 +42,6 @@ def scoring_lm(
         batch_size: prompts per forward pass; None takes as many as fit, or 8 where
             prefixes are not shared.
         max_length: context in tokens; None takes the model's own.
-        progress: called with (requests done, requests in all).
         say: is told if the model does not allow sharing.
     """
     reason = why_not_shared(model) if share_prefixes else None
@@ -55,7 +53,6 @@ def scoring_lm(
         tokenizer,
         batch_size=batch_size,
         max_length=max_length,
-        progress=progress,
     )
 
 

@@ -89,20 +89,46 @@ def evaluate_loaded(
     say: Callable[[str], None] | None = None,
 ) -> Results:
     """Score a model that is already in memory; `name` is what results call it."""
+    with scorer(
+        model,
+        tokenizer,
+        batch_size=batch_size,
+        share_prefixes=share_prefixes,
+        max_length=max_length,
+        say=say,
+    ) as lm:
+        if progress is not None:
+            lm.tell(progress)
+        return evaluate_with(lm, evaluation, name=name)
+
+
+@contextmanager
+def scorer(
+    model: Any,
+    tokenizer: Any,
+    *,
+    batch_size: int | None = None,
+    share_prefixes: bool = True,
+    max_length: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[ScoringLM]:
+    """Lend a model in memory as a language model of lm-eval, for `evaluate_with`.
+
+    The arguments are those of `evaluate`. Prompts that it scores more than once are
+    tokenised once.
+    """
     from emo_prune.evaluation.prefix_sharing import scoring_lm
     from emo_prune.models.loading import quiet_transformers
 
     with quiet(), quiet_transformers(), _evaluating(model):
-        lm = scoring_lm(
+        yield scoring_lm(
             model,
             tokenizer,
             share_prefixes=share_prefixes,
             batch_size=batch_size,
             max_length=max_length,
-            progress=progress,
             say=say,
         )
-        return evaluate_with(lm, evaluation, name=name)
 
 
 def evaluate_with(lm: ScoringLM, evaluation: EvaluationSet, *, name: str) -> Results:
