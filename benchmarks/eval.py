@@ -19,6 +19,7 @@ import statistics
 import sys
 import zipfile
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from command_line import Document, Row, finish, note, parser, script, work_folder
@@ -56,7 +57,7 @@ def measure(options: argparse.Namespace) -> Document:
         "models": found,
         "budgets": budgets,
         "machine": {**before, "load_average_after": machine()["load_average"]},
-        "versions": versions(),
+        "versions": {**versions(), "lm-eval": metadata.version("lm-eval")},
     }
 
 
