@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import psutil
 import torch
+
+from emo_prune.models.memory import free_memory
 
 _AT_LEAST = 64
 _AT_MOST = 1024  # more is hardly faster: attention is over all tokens of a pass
@@ -35,4 +36,4 @@ def tokens_at_a_time(model: Any, context: int) -> int:
 def _free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return free_memory()
