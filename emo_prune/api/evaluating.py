@@ -21,22 +21,29 @@ from emo_prune.tasks import EvaluationSet, Task, TaskOptions, evaluation_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateRequest:
-    """What to score, on what, and against what.
-
-    model: an export, another folder, or a Hub id. baseline: a folder or Hub id;
-    "source" is the checkpoint that the export records; None compares with nothing.
-    """
+class WhatToScore:
+    """A model (an export, another folder, or a Hub id) and what to ask it, and how."""
 
     model: str
     task: Task
     options: TaskOptions = field(default_factory=TaskOptions)
-    baseline: str | None = None
     limit: int | None = None
     allow_overlap: bool = False
     device: str | None = None
     dtype: str = "auto"
-    batch_size: int = 8
+    batch_size: int | None = None
+    share_prefixes: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest(WhatToScore):
+    """What to score, on what, and against what.
+
+    baseline: a folder or Hub id; "source" is the checkpoint that the export records;
+    None compares with nothing.
+    """
+
+    baseline: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +100,8 @@ def _prepare(request: EvaluateRequest, watcher: Watcher) -> _Job:
         baseline = subject(_source_of(model))
     elif request.baseline is not None:
         baseline = subject(request.baseline)
-    scored = _prompts(request, model, watcher)
     documents = model.documents | (baseline.documents if baseline else frozenset())
-    overlap = refuse_overlap(scored, documents, allow=request.allow_overlap)
-    if overlap:
-        watcher.say(f"{overlap} documents to be scored have chosen experts")
+    scored = prompts_to_score(request, model, documents, watcher)
     return _Job(request=request, model=model, baseline=baseline, scored=scored)
 
 
@@ -113,18 +117,28 @@ def _source_of(model: Subject) -> str:
     return find_source(model.record.selection)
 
 
-def _prompts(
-    request: EvaluateRequest, model: Subject, watcher: Watcher
+def prompts_to_score(
+    request: WhatToScore, model: Subject, documents: frozenset[str], watcher: Watcher
 ) -> EvaluationSet:
+    """Build the prompts of a request, none of them of the given documents.
+
+    Raises:
+        CalibrationOverlap: one is, and the request does not allow it.
+        EmoPruneError: the task, its data or the tokenizer cannot be used.
+    """
     from emo_prune.models.loading import load_tokenizer
 
     watcher.say(f"building the prompts of {request.task.name}")
     render = None
     if request.task.kind == "examples":
         render = chat_template(load_tokenizer(model.folder))
-    return evaluation_set(
+    scored = evaluation_set(
         request.task, request.options, request.limit, render_messages=render
     )
+    overlap = refuse_overlap(scored, documents, allow=request.allow_overlap)
+    if overlap:
+        watcher.say(f"{overlap} documents to be scored have chosen experts")
+    return scored
 
 
 def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:
@@ -136,19 +150,26 @@ def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:
             job.scored,
             name=model.name,
             batch_size=job.request.batch_size,
+            share_prefixes=job.request.share_prefixes,
             device=job.request.device,
             dtype=job.request.dtype,
-            progress=_in_documents(advance, total),
+            progress=in_documents(advance, total),
+            say=watcher.say,
         )
+    say_if_truncated(results, watcher)
+    return results
+
+
+def say_if_truncated(results: Results, watcher: Watcher) -> None:
+    """Tell of prompts that did not fit into the model's context."""
     if results.num_truncated:
         watcher.say(
             f"{results.num_truncated} prompts are longer than the model's context of "
             f"{results.settings.max_length} tokens; their beginning is left out"
         )
-    return results
 
 
-def _in_documents(advance: Advance, total: int) -> Callable[[int, int], None]:
+def in_documents(advance: Advance, total: int) -> Callable[[int, int], None]:
     """Turn lm-eval's (requests done, in all) into advances of documents."""
     told = 0
 

@@ -14,6 +14,7 @@ from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import FolderSource
 from emo_prune.errors import OutputExists, SettingsError, StaleRun
+from emo_prune.models.memory import free_memory
 from emo_prune.models.placement import DTYPES, check_placement
 from emo_prune.provenance import digest_of, versions
 from emo_prune.routing import LayerRouting, Ranks
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from emo_prune.routing.stream import Calibration
     from emo_prune.routing.weights import HeldBytes
 
-_CONTAINER = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 Choose = Callable[[LayerRouting], Sequence[int]]
@@ -260,22 +260,6 @@ def stream_device(device: str | None, dtype: str, ranks: Ranks) -> torch.device:
         return torch.device(str(device))
     found = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(ranks.device or found)
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that can be had without swapping.
-
-    In a container that is what its own limit leaves, where that is less.
-    """
-    import psutil
-
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit = int((_CONTAINER / "memory.max").read_text())
-        used = int((_CONTAINER / "memory.current").read_text())
-    except (OSError, ValueError):  # no container, or one without a limit
-        return free
-    return min(free, max(0, limit - used))
 
 
 def _stamps(model: MoEModel) -> list[list[Any]]:

@@ -15,6 +15,7 @@ from emo_prune.export import (
     read_record,
     record_schema,
 )
+from emo_prune.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +54,14 @@ def subject(model: str) -> Subject:
             folder=folder, name=name_of_folder(folder.resolve())[0], record=None
         )
     record = read_record(folder)
-    source, budget = record.selection.model, record.selection.budget
+    return Subject(folder=folder, name=subset_name(record.selection), record=record)
+
+
+def subset_name(selection: Selection) -> str:
+    """Return what results call the part of a model that a selection keeps."""
+    source, budget = selection.model, selection.budget
     kept = f"{budget['num_experts']} of {source['num_experts']} experts"
-    return Subject(folder=folder, name=f"{source['name']}, {kept}", record=record)
+    return f"{source['name']}, {kept}"
 
 
 def _documents(record: ExportRecord | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emo_prune.cli import console, options, places, precedence
+from emo_prune.cli.selections import as_selected, score_selections
 from emo_prune.errors import EvaluationError, SettingsError
 
 if TYPE_CHECKING:
@@ -40,6 +41,17 @@ def evaluate(
             "--model",
             "-m",
             help="Score this checkpoint (folder or Hub id) instead of an export.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
+    selection: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--selection",
+            "-s",
+            help="Score the model with all its experts, then with those of this "
+            "selection.json alone, as its export would be; nothing is exported. May be "
+            "given several times.",
             rich_help_panel=options.MODEL,
         ),
     ] = None,
@@ -97,14 +109,25 @@ def evaluate(
     device: options.Device = None,
     dtype: options.Dtype = "auto",
     batch_size: Annotated[
-        int,
+        int | None,
         typer.Option(
             envvar="EMO_PRUNE_BATCH_SIZE",
             min=1,
-            help="Prompts at a time.",
+            help="Prompts at a time. (default: as many as fit into memory, or 8 with "
+            "--no-share)",
             rich_help_panel=options.RUNTIME,
         ),
-    ] = 8,
+    ] = None,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share/--no-share",
+            envvar="EMO_PRUNE_SHARE",
+            help="Compute what prompts have in common once, where the model allows "
+            "it; or each prompt whole, as lm-eval does.",
+            rich_help_panel=options.RUNTIME,
+        ),
+    ] = True,
     output: options.Output = None,
     json: options.Json = False,
 ) -> None:
@@ -117,11 +140,16 @@ def evaluate(
         emo-prune eval
 
         emo-prune eval ./small --task math --baseline ./model --max-drop 1.0
+
+    With --selection the model is loaded once and its routers are masked for each
+    selection; results go beside the selection.
+
+        emo-prune eval --model ./model -s a.json -s b.json --max-drop 1.0
     """
     from emo_prune.api.evaluating import EvaluateRequest, evaluate_tasks
     from emo_prune.evaluation import check_gates
     from emo_prune.provenance import write_atomically
-    from emo_prune.tasks import TaskOptions
+    from emo_prune.tasks import TaskOptions, parse_task
 
     if max_drop is not None and not math.isfinite(max_drop):
         raise SettingsError(
@@ -135,36 +163,55 @@ def evaluate(
     wanted_task, wanted_examples = precedence.one_of(
         context, task=task, examples=examples
     )
-    subjects = _subjects(context, path, export, model)
-    jobs = [
-        (one, found)
-        for one in subjects
-        if (found := _task(one, wanted_task, wanted_examples, len(subjects) > 1))
-    ]
-    requests = [
-        EvaluateRequest(
-            model=str(one.folder),
-            task=found,
-            options=TaskOptions(
-                data_dir=data_dir,
-                **_as_selected(one, found)
-                | _given(num_fewshot=num_fewshot, answer=answer, protocol=protocol),
-            ),
-            baseline=baseline or ("source" if gated else None),
-            limit=limit,
-            allow_overlap=allow_overlap,
-            device=device,
-            dtype=dtype,
-            batch_size=batch_size,
+    answered = _given(num_fewshot=num_fewshot, answer=answer, protocol=protocol)
+    common: dict[str, Any] = {
+        "limit": limit,
+        "allow_overlap": allow_overlap,
+        "device": device,
+        "dtype": dtype,
+        "batch_size": batch_size,
+        "share_prefixes": share,
+    }
+    watcher = console.ConsoleWatcher()
+    if selection:
+        _refuse_beside_selections(context)
+        chosen = None
+        if wanted_task or wanted_examples:
+            chosen = parse_task(wanted_task, wanted_examples)
+        files, found_results = score_selections(
+            selection,
+            model=model,
+            task=chosen,
+            options={"data_dir": data_dir, **answered},
+            common=common,
+            output=output,
+            watcher=watcher,
         )
-        for one, found in jobs
-    ]
-    files = [
-        places.results_file(output, one.folder, found.slug, one.record is not None)
-        for one, found in jobs
-    ]
+    else:
+        subjects = _subjects(context, path, export, model)
+        jobs = [
+            (one, found)
+            for one in subjects
+            if (found := _task(one, wanted_task, wanted_examples, len(subjects) > 1))
+        ]
+        requests = [
+            EvaluateRequest(
+                model=str(one.folder),
+                task=found,
+                options=TaskOptions(
+                    data_dir=data_dir, **as_selected(one.calibration, found) | answered
+                ),
+                baseline=baseline or ("source" if gated else None),
+                **common,
+            )
+            for one, found in jobs
+        ]
+        files = [
+            places.results_file(output, one.folder, found.slug, one.record is not None)
+            for one, found in jobs
+        ]
+        found_results = evaluate_tasks(requests, watcher)
     outcomes = []
-    found_results = evaluate_tasks(requests, console.ConsoleWatcher())
     for file, (results, comparison) in zip(files, found_results, strict=True):
         write_atomically(file, results.to_json(comparison))
         console.note(f"wrote {file}")
@@ -173,6 +220,19 @@ def evaluate(
     for _, comparison in outcomes:
         if comparison is not None:
             check_gates(comparison, max_drop=max_drop, min_recovery=least)
+
+
+def _refuse_beside_selections(context: typer.Context) -> None:
+    """Refuse what was typed beside --selection and would name another model."""
+    for name in ("path", "export", "baseline"):
+        if precedence.typed(context, name):
+            raise SettingsError(
+                "selections are scored on one model and compared with it",
+                where="--selection",
+                got="PATH as well" if name == "path" else f"--{name} as well",
+                expected="--model MODEL",
+                hint="leave out one of the two",
+            )
 
 
 def _subjects(
@@ -246,16 +306,6 @@ def _task(
         expected="examples to score, other than those",
         hint="add --examples FILE, or --task NAME",
     )
-
-
-def _as_selected(one: Subject, task: Task) -> dict[str, Any]:
-    """Return how an export's own prompts were made: its evaluation makes the same."""
-    if task.kind == "examples":
-        return {}
-    keys = ["answer", "protocol"]
-    if task.name == one.calibration.get("task"):
-        keys.append("num_fewshot")
-    return _given(**{key: one.calibration.get(key) for key in keys})
 
 
 def _per_cent(text: str) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from emo_prune.cli import console, options, places
+from emo_prune.cli.selections import read_selection
 from emo_prune.errors import ExportError, SettingsError
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ def _jobs(
 ) -> list[tuple[Selection, Path]]:
     """Return what is to be exported, and where to."""
     if file is not None:
-        return [(_read(file), output or places.checkpoint_folder(file, layout))]
+        return [
+            (read_selection(file), output or places.checkpoint_folder(file, layout))
+        ]
     if output is not None:
         raise SettingsError(
             "-o needs to know which selection is meant",
@@ -117,27 +120,11 @@ def _jobs(
             expected=f"{places.ROOT}/<task>/{places.SELECTION}",
             hint="run `emo-prune select --task math` first, or add --selection FILE",
         )
-    found = [(_read(f), places.checkpoint_folder(f, layout)) for f in files]
+    found = [(read_selection(f), places.checkpoint_folder(f, layout)) for f in files]
     jobs = [job for job in found if not _up_to_date(*job)]
     if not jobs:
         console.note("every selection has an up-to-date export; nothing to do")
     return jobs
-
-
-def _read(file: Path) -> Selection:
-    from emo_prune.errors import BadSelection
-    from emo_prune.selection import parse_selection
-
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSelection(
-            "the selection cannot be read",
-            where=file,
-            got=getattr(error, "strerror", None) or str(error),
-            hint="give --selection the selection.json that `select` wrote",
-        ) from None
-    return parse_selection(text, str(file))
 
 
 def _up_to_date(selection: Selection, destination: Path) -> bool:

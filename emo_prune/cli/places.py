@@ -67,6 +67,14 @@ def results_file(
     return file
 
 
+def results_of_selection(output: Path | None, selection: Path) -> Path:
+    """Return where the results of a selection go: beside it, by its name."""
+    if output is not None:
+        return output if output.suffix == ".json" else output / RESULTS
+    prefix = "" if selection.name == SELECTION else f"{selection.stem}."
+    return selection.with_name(prefix + RESULTS)
+
+
 def selections() -> list[Path]:
     """Return the selections under the default output folder, by name."""
     return sorted(ROOT.glob(f"*/{SELECTION}"))

@@ -16,7 +16,12 @@ from emo_prune.evaluation.results import (
     TaskResult,
     results_schema,
 )
-from emo_prune.evaluation.run import evaluate, evaluate_loaded, evaluate_with
+from emo_prune.evaluation.run import (
+    evaluate,
+    evaluate_loaded,
+    evaluate_with,
+    scorer,
+)
 
 __all__ = [
     "CategoryResult",
@@ -33,4 +38,5 @@ __all__ = [
     "evaluate_with",
     "refuse_overlap",
     "results_schema",
+    "scorer",
 ]

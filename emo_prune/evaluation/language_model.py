@@ -16,6 +16,9 @@ from emo_prune.errors import EvaluationError
 
 Progress = Callable[[int, int], None]
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
+Answer = tuple[float, bool]
+
+_BATCH_SIZE = 8
 
 
 class ScoringLM(HFLM):  # type: ignore[misc]
@@ -27,9 +30,8 @@ class ScoringLM(HFLM):  # type: ignore[misc]
     Args:
         model: a causal language model of transformers, on its device.
         tokenizer: its tokenizer.
-        batch_size: sequences per forward pass.
+        batch_size: sequences per forward pass; None takes 8.
         max_length: context in tokens; None takes the model's own.
-        progress: called with (requests done, requests in all).
     """
 
     def __init__(
@@ -37,19 +39,22 @@ class ScoringLM(HFLM):  # type: ignore[misc]
         model: Any,
         tokenizer: Any,
         *,
-        batch_size: int,
+        batch_size: int | None,
         max_length: int | None = None,
-        progress: Progress | None = None,
     ) -> None:
         super().__init__(
             pretrained=model,
             tokenizer=tokenizer,
-            batch_size=batch_size,
+            batch_size=batch_size or _BATCH_SIZE,
             max_length=max_length,
         )
+        self.prompts_at_a_time = batch_size
         self.truncated: set[str] = set()
-        if progress is not None:
-            self.set_cache_hook(_ProgressHook(progress))
+        self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+
+    def tell(self, progress: Progress) -> None:
+        """From now on call `progress` with (requests done, requests in all)."""
+        self.set_cache_hook(_ProgressHook(progress))
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = True) -> Any:
         """Return (log-likelihood, is greedy) of each continuation."""
@@ -83,6 +88,16 @@ class ScoringLM(HFLM):  # type: ignore[misc]
                 self.truncated.add(context)
         return super().generate_until(requests, disable_tqdm=disable_tqdm)
 
+    def _encode_pair(self, context: str, continuation: str) -> Any:
+        """Tokenise; what is asked of this model again (masked) is not tokenised again.
+
+        The tokens of all requests are in memory while they are scored in any case.
+        """
+        pair = (context, continuation)
+        if pair not in self._encoded:
+            self._encoded[pair] = super()._encode_pair(context, continuation)
+        return self._encoded[pair]
+
     def _loglikelihood_tokens(
         self, requests: list[Request], *args: Any, **kwargs: Any
     ) -> Any:
@@ -97,13 +112,20 @@ class ScoringLM(HFLM):  # type: ignore[misc]
             too_long = len(context) + len(continuation) > self.max_length + 1
             if too_long and strings is not None:  # windows of a text have no strings
                 self.truncated.add(strings[0])
-        answers = super()._loglikelihood_tokens(requests, *args, **kwargs)
+        answers = self._log_likelihoods(requests, *args, **kwargs)
         if any(math.isnan(log_likelihood) for log_likelihood, _ in answers):
             raise EvaluationError(
                 "the model's log-likelihoods are not numbers (NaN)",
                 where=self.config.name_or_path or None,
                 hint="check the checkpoint with `emo-prune verify`, or another --dtype",
             )
+        return answers
+
+    def _log_likelihoods(
+        self, requests: list[Request], *args: Any, **kwargs: Any
+    ) -> list[Answer]:
+        """Return (log-likelihood, is greedy) of each request, HFLM's way."""
+        answers: list[Answer] = super()._loglikelihood_tokens(requests, *args, **kwargs)
         return answers
 
     def _expect(self, requests: Any) -> None:

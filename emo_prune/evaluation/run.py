@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +32,13 @@ def evaluate(
     evaluation: EvaluationSet,
     *,
     name: str | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
+    share_prefixes: bool = True,
     device: str | None = None,
     dtype: str = "auto",
     max_length: int | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Results:
     """Load a checkpoint and score it.
 
@@ -44,12 +46,15 @@ def evaluate(
         model: a folder, or a Hub id.
         name: what results call it; None takes the folder's name, or the id.
         evaluation: from `emo_prune.tasks.evaluation_set`.
-        batch_size: sequences per forward pass; no result depends on it, up to
-            rounding.
+        batch_size: prompts per forward pass; None takes as many as fit, or 8 where
+            prefixes are not shared. No result depends on it, up to rounding.
+        share_prefixes: compute what prompts have in common once, where the model
+            allows it; no result depends on that either.
         device: "cpu", "cuda:0", ...; None takes the GPU if there is one.
         dtype: "auto" is the checkpoint's own; or "float32", "bfloat16", ...
         max_length: context in tokens; None takes the model's own.
         progress: called with (requests done, requests in all).
+        say: is told if the model does not allow sharing.
 
     Raises:
         CheckpointError: the model cannot be loaded.
@@ -64,8 +69,10 @@ def evaluate(
         evaluation,
         name=name or (folder.resolve().name if Path(model).is_dir() else model),
         batch_size=batch_size,
+        share_prefixes=share_prefixes,
         max_length=max_length,
         progress=progress,
+        say=say,
     )
 
 
@@ -75,23 +82,53 @@ def evaluate_loaded(
     evaluation: EvaluationSet,
     *,
     name: str,
-    batch_size: int = 8,
+    batch_size: int | None = None,
+    share_prefixes: bool = True,
     max_length: int | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Results:
     """Score a model that is already in memory; `name` is what results call it."""
-    from emo_prune.evaluation.language_model import ScoringLM
+    with scorer(
+        model,
+        tokenizer,
+        batch_size=batch_size,
+        share_prefixes=share_prefixes,
+        max_length=max_length,
+        say=say,
+    ) as lm:
+        if progress is not None:
+            lm.tell(progress)
+        return evaluate_with(lm, evaluation, name=name)
+
+
+@contextmanager
+def scorer(
+    model: Any,
+    tokenizer: Any,
+    *,
+    batch_size: int | None = None,
+    share_prefixes: bool = True,
+    max_length: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[ScoringLM]:
+    """Lend a model in memory as a language model of lm-eval, for `evaluate_with`.
+
+    The arguments are those of `evaluate`. Prompts that it scores more than once are
+    tokenised once.
+    """
+    from emo_prune.evaluation.prefix_sharing import scoring_lm
     from emo_prune.models.loading import quiet_transformers
 
     with quiet(), quiet_transformers(), _evaluating(model):
-        lm = ScoringLM(
+        yield scoring_lm(
             model,
             tokenizer,
+            share_prefixes=share_prefixes,
             batch_size=batch_size,
             max_length=max_length,
-            progress=progress,
+            say=say,
         )
-        return evaluate_with(lm, evaluation, name=name)
 
 
 def evaluate_with(lm: ScoringLM, evaluation: EvaluationSet, *, name: str) -> Results:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from emo_prune.errors import RoutingError
 _LAYER = re.compile(r"\.layers\.(\d+)\.")
 # Every name that transformers' modules give the number of experts.
 _COUNT_ATTRIBUTES = ("num_experts", "num_local_experts", "n_routed_experts")
+
+Replaced = tuple[nn.Module, str, Any]  # a module's attribute, and what it was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,41 +76,64 @@ def moe_blocks(model: nn.Module, architecture: Architecture) -> list[MoEBlock]:
     return sorted(blocks, key=lambda block: block.layer)
 
 
-@torch.no_grad()
 def prune_in_place(block: MoEBlock, kept: Sequence[int], top_k: int) -> None:
     """Cut a block to the kept experts (ids as they are now, ascending).
 
     The block then computes what it would compute with the router logits of the other
     experts at minus infinity, since the softmax runs over what is left.
     """
-    total = block.num_experts
-    for module in (block.block, block.router, block.experts):
-        tensors = (
-            *module.named_parameters(recurse=False),
-            *module.named_buffers(recurse=False),
-        )
-        for name, tensor in tensors:
-            if tensor.shape[:1] == (total,):
-                _replace(module, name, tensor, kept)
-        for attribute in _COUNT_ATTRIBUTES:
-            if getattr(module, attribute, None) == total:
-                setattr(module, attribute, len(kept))
-        if isinstance(getattr(module, "top_k", None), int):
-            setattr(module, "top_k", top_k)  # noqa: B010
-    _renumber_always_active(block.router, kept)
+    cut((block.block, block.router, block.experts), block.num_experts, kept, top_k)
 
 
-def _replace(
-    module: nn.Module, name: str, tensor: torch.Tensor, kept: Sequence[int]
-) -> None:
-    rows: Any = tensor[torch.tensor(kept, device=tensor.device)].clone()
+@torch.no_grad()
+def cut(
+    modules: Iterable[nn.Module], total: int, kept: Sequence[int], top_k: int
+) -> list[Replaced]:
+    """Cut what modules themselves hold for `total` experts to the kept ones.
+
+    Returns what was replaced, to be put back by `put_back`.
+    """
+    replaced: list[Replaced] = []
+    for module in modules:
+        for name, value in _cut_values(module, total, kept, top_k):
+            replaced.append((module, name, getattr(module, name)))
+            setattr(module, name, value)
+    return replaced
+
+
+def put_back(replaced: Iterable[Replaced]) -> None:
+    """Undo `cut`."""
+    for module, name, value in replaced:
+        setattr(module, name, value)
+
+
+def _cut_values(
+    module: nn.Module, total: int, kept: Sequence[int], top_k: int
+) -> list[tuple[str, Any]]:
+    """Return the attributes that change, with their new values."""
+    tensors = (
+        *module.named_parameters(recurse=False),
+        *module.named_buffers(recurse=False),
+    )
+    values: list[tuple[str, Any]] = [
+        (name, _rows(tensor, kept))
+        for name, tensor in tensors
+        if tensor.shape[:1] == (total,)
+    ]
+    for attribute in _COUNT_ATTRIBUTES:
+        if getattr(module, attribute, None) == total:
+            values.append((attribute, len(kept)))
+    if isinstance(getattr(module, "top_k", None), int):
+        values.append(("top_k", top_k))
+    always_active = getattr(module, "always_active_experts", None)
+    if always_active:
+        ids = tuple(list(kept).index(expert) for expert in always_active)
+        values.append(("always_active_experts", ids))
+    return values
+
+
+def _rows(tensor: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
+    rows: torch.Tensor = tensor[torch.tensor(kept, device=tensor.device)].clone()
     if isinstance(tensor, nn.Parameter):
-        rows = nn.Parameter(rows, requires_grad=tensor.requires_grad)
-    setattr(module, name, rows)
-
-
-def _renumber_always_active(router: nn.Module, kept: Sequence[int]) -> None:
-    ids = getattr(router, "always_active_experts", None)
-    if ids:
-        renumbered = tuple(list(kept).index(expert) for expert in ids)
-        setattr(router, "always_active_experts", renumbered)  # noqa: B010
+        return nn.Parameter(rows, requires_grad=tensor.requires_grad)
+    return rows
