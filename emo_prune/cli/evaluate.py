@@ -119,19 +119,14 @@ def evaluate(
         emo-prune eval ./small --task math --baseline ./model --max-drop 1.0
     """
     from emo_prune.api.evaluating import EvaluateRequest, evaluate_tasks
-    from emo_prune.evaluation import check_gates
+    from emo_prune.evaluation import Gates, check_gates, judge
     from emo_prune.provenance import write_atomically
     from emo_prune.tasks import TaskOptions
 
-    if max_drop is not None and not math.isfinite(max_drop):
-        raise SettingsError(
-            "this is not a number of points",
-            where="--max-drop",
-            got=str(max_drop),
-            hint="try --max-drop 1.0",
-        )
-    least = None if min_recovery is None else _per_cent(min_recovery)
-    gated = max_drop is not None or least is not None
+    gates = Gates(
+        max_drop=max_drop,
+        min_recovery=None if min_recovery is None else _per_cent(min_recovery),
+    )
     wanted_task, wanted_examples = precedence.one_of(
         context, task=task, examples=examples
     )
@@ -150,7 +145,7 @@ def evaluate(
                 **_as_selected(one, found)
                 | _given(num_fewshot=num_fewshot, answer=answer, protocol=protocol),
             ),
-            baseline=baseline or ("source" if gated else None),
+            baseline=baseline or ("source" if gates.any else None),
             limit=limit,
             allow_overlap=allow_overlap,
             device=device,
@@ -172,7 +167,7 @@ def evaluate(
     _print(outcomes, json=json)
     for _, comparison in outcomes:
         if comparison is not None:
-            check_gates(comparison, max_drop=max_drop, min_recovery=least)
+            check_gates(judge(comparison, gates))
 
 
 def _subjects(
