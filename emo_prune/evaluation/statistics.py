@@ -51,7 +51,7 @@ def min_detectable(stderr: float | None) -> float | None:
 
     (z(1 - alpha / 2) + z(power)) * stderr with alpha = 0.05 and power = 0.80, in the
     unit of `stderr`, the standard error of the paired difference: Miller (2024), Adding
-    Error Bars to Evals, arXiv 2411.00640, section 5, with one answer to a question. Of
+    Error Bars to Evals, arXiv 2411.00640, power analysis, one answer to a question. Of
     right or wrong answers that error is sqrt((D - d^2) / n), D the share of questions
     answered differently and d the difference, both with `paired_difference`'s two
     made-up questions: it is the observed discordance that decides, not the accuracies.
