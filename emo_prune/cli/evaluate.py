@@ -112,6 +112,7 @@ def evaluate(
     """
     from emo_prune.api.evaluating import EvaluateRequest, evaluate_tasks
     from emo_prune.evaluation import check_gates
+    from emo_prune.provenance import write_atomically
     from emo_prune.tasks import TaskOptions
 
     gates = gating.read_gates(
@@ -121,7 +122,7 @@ def evaluate(
         confidence=confidence,
         strict=strict,
     )
-    compared = gates.any or samples is not None
+    gated = gates.any or samples is not None  # either needs a baseline
     wanted_task, wanted_examples = precedence.one_of(
         context, task=task, examples=examples
     )
@@ -140,7 +141,7 @@ def evaluate(
                 **_as_selected(one, found)
                 | _given(num_fewshot=num_fewshot, answer=answer, protocol=protocol),
             ),
-            baseline=baseline or ("source" if compared else None),
+            baseline=baseline or ("source" if gated else None),
             limit=limit,
             allow_overlap=allow_overlap,
             device=device,
@@ -153,30 +154,33 @@ def evaluate(
         places.results_file(output, one.folder, found.slug, one.record is not None)
         for one, found in jobs
     ]
+    outcomes = []
     found_results = evaluate_tasks(requests, console.ConsoleWatcher())
-    outcomes = [
-        _written(file, results, comparison, gates)
-        for file, (results, comparison) in zip(files, found_results, strict=True)
+    for file, (results, comparison) in zip(files, found_results, strict=True):
+        write_atomically(file, results.to_json(comparison))
+        console.note(f"wrote {file}")
+        outcomes.append((results, comparison))
+    judged = [
+        _judged(file, *outcome, gates)
+        for file, outcome in zip(files, outcomes, strict=True)
     ]
-    _print(outcomes, json=json)
-    write_reports(outcomes, junit=junit, samples=samples)
-    check_gates([verdict for outcome in outcomes for verdict in outcome.verdicts])
+    _print(judged, json=json)
+    write_reports(judged, junit=junit, samples=samples)
+    check_gates([verdict for one in judged for verdict in one.verdicts])
 
 
-def _written(
+def _judged(
     file: Path, results: Results, comparison: Comparison | None, gates: Gates
 ) -> Outcome:
-    """Write the results, then judge them and write the verdicts, too."""
+    """Judge results that have been written, and write them again with the verdicts."""
     from emo_prune.evaluation import judge
     from emo_prune.provenance import write_atomically
     from emo_prune.report.outcome import Outcome
 
     outcome = Outcome(results=results, comparison=comparison)
-    write_atomically(file, outcome.to_json())
     if comparison is not None and gates.any:
         outcome = replace(outcome, verdicts=judge(comparison, gates))
         write_atomically(file, outcome.to_json())
-    console.note(f"wrote {file}")
     return outcome
 
 

@@ -168,3 +168,27 @@ def test_gates_may_come_from_variables_and_the_settings_file(
     assert run("eval", exported, "--examples", example_files[1]).code == 3
     assert Path("junit.xml").exists()
     assert _results()["gates"][0]["strict"]
+
+
+def test_every_export_is_scored_and_reported_before_a_gate_fails(
+    run: Run, emo: Path, workplace: Path
+) -> None:
+    for name, text in (
+        ("one", "Some words.\n\nMore."),
+        ("two", "Others.\n\nYet more."),
+    ):
+        (workplace / f"{name}.txt").write_text(text)
+        made = run("select", "-m", emo, "--examples", f"{name}.txt", "-k", "4")
+        assert made.code == 0, made.err
+    assert run("export", "--model", emo).code == 0
+    (workplace / "new.txt").write_text("Something else to score.\n\nAnd this.")
+    failed = run(
+        "eval", "--examples", "new.txt", "--max-drop", "-100", "--junit", "junit.xml",
+        "--json",
+    )  # fmt: skip
+    assert failed.code == 3
+    assert [len(one["gates"]) for one in failed.json["results"]] == [1, 1]
+    suites = ET.fromstring(Path("junit.xml").read_text())
+    assert (len(suites), suites.get("failures")) == (2, "2")
+    for name in ("one", "two"):
+        assert Path(f"emo-prune-out/{name}/results.json").exists()
