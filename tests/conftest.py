@@ -30,10 +30,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the caller's EMO_PRUNE_* options out of the tests."""
+    """Keep the caller's EMO_PRUNE_* options, and CI's summary, out of the tests."""
     for name in list(os.environ):
         if name.startswith("EMO_PRUNE_") and not name.endswith("_DIR"):
             monkeypatch.delenv(name)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emo_prune.cli import console, options, places, precedence
+from emo_prune.cli import console, gating, options, places, precedence
+from emo_prune.cli.reports import write_reports
 from emo_prune.cli.selections import as_selected, score_selections
 from emo_prune.errors import EvaluationError, SettingsError
 
 if TYPE_CHECKING:
     from emo_prune.api.subject import Subject
-    from emo_prune.evaluation import Comparison, Results
+    from emo_prune.evaluation import Comparison, Gates, Results
+    from emo_prune.report.outcome import Outcome
     from emo_prune.tasks import Task
 
 
@@ -88,24 +90,13 @@ def evaluate(
             rich_help_panel=options.TASK,
         ),
     ] = False,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(
-            envvar="EMO_PRUNE_MAX_DROP",
-            help="Exit with 3 if more points are lost against the baseline (or else "
-            "the source).",
-            rich_help_panel="Gates",
-        ),
-    ] = None,
-    min_recovery: Annotated[
-        str | None,
-        typer.Option(
-            envvar="EMO_PRUNE_MIN_RECOVERY",
-            help="Exit with 3 if less of the baseline's figure (or else the source's) "
-            "is left: 95%, 95 or 0.95.",
-            rich_help_panel="Gates",
-        ),
-    ] = None,
+    max_drop: gating.MaxDrop = None,
+    min_recovery: gating.MinRecovery = None,
+    max_ppl_increase: gating.MaxPplIncrease = None,
+    confidence: gating.Confidence = None,
+    strict: gating.Strict = False,
+    junit: gating.Junit = None,
+    samples: gating.Samples = None,
     device: options.Device = None,
     dtype: options.Dtype = "auto",
     batch_size: Annotated[
@@ -135,7 +126,8 @@ def evaluate(
 
     Of an export, the task, answer style and demonstrations are those it was selected
     with, unless options say otherwise. Writes results.json beside an export under
-    emo-prune-out/<task>/, results-<name>.json there for any other checkpoint.
+    emo-prune-out/<task>/, results-<name>.json there for any other checkpoint. In GitHub
+    Actions it also adds to the job's summary.
 
         emo-prune eval
 
@@ -151,15 +143,14 @@ def evaluate(
     from emo_prune.provenance import write_atomically
     from emo_prune.tasks import TaskOptions, parse_task
 
-    if max_drop is not None and not math.isfinite(max_drop):
-        raise SettingsError(
-            "this is not a number of points",
-            where="--max-drop",
-            got=str(max_drop),
-            hint="try --max-drop 1.0",
-        )
-    least = None if min_recovery is None else _per_cent(min_recovery)
-    gated = max_drop is not None or least is not None
+    gates = gating.read_gates(
+        max_drop=max_drop,
+        min_recovery=min_recovery,
+        max_ppl_increase=max_ppl_increase,
+        confidence=confidence,
+        strict=strict,
+    )
+    gated = gates.any or samples is not None  # either needs a baseline
     wanted_task, wanted_examples = precedence.one_of(
         context, task=task, examples=examples
     )
@@ -216,10 +207,28 @@ def evaluate(
         write_atomically(file, results.to_json(comparison))
         console.note(f"wrote {file}")
         outcomes.append((results, comparison))
-    _print(outcomes, json=json)
-    for _, comparison in outcomes:
-        if comparison is not None:
-            check_gates(comparison, max_drop=max_drop, min_recovery=least)
+    judged = [
+        _judged(file, *outcome, gates)
+        for file, outcome in zip(files, outcomes, strict=True)
+    ]
+    _print(judged, json=json)
+    write_reports(judged, junit=junit, samples=samples)
+    check_gates([verdict for one in judged for verdict in one.verdicts])
+
+
+def _judged(
+    file: Path, results: Results, comparison: Comparison | None, gates: Gates
+) -> Outcome:
+    """Judge results that have been written, and write them again with the verdicts."""
+    from emo_prune.evaluation import judge
+    from emo_prune.provenance import write_atomically
+    from emo_prune.report.outcome import Outcome
+
+    outcome = Outcome(results=results, comparison=comparison)
+    if comparison is not None and gates.any:
+        outcome = replace(outcome, verdicts=judge(comparison, gates))
+        write_atomically(file, outcome.to_json())
+    return outcome
 
 
 def _refuse_beside_selections(context: typer.Context) -> None:
@@ -308,39 +317,23 @@ def _task(
     )
 
 
-def _per_cent(text: str) -> float:
-    """Read 95%, 95 or 0.95 as 95 per cent; nobody asks for one per cent or less."""
-    try:
-        number = float(text.strip().removesuffix("%"))
-    except ValueError:
-        number = math.nan
-    if not text.strip().endswith("%") and 0 < number <= 1:
-        number *= 100
-    if not number > 0 or math.isinf(number):
-        raise SettingsError(
-            "this is not a share of the baseline",
-            where="--min-recovery",
-            got=repr(text),
-            expected="95%, 95 or 0.95",
-            hint="try --min-recovery 95%",
-        )
-    return number
-
-
 def _given(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _print(outcomes: list[tuple[Results, Comparison | None]], *, json: bool) -> None:
+def _print(outcomes: list[Outcome], *, json: bool) -> None:
     """Print a table each, or one document: of several, a list within it."""
     if not json:
+        from emo_prune.report.gates import gate_line
         from emo_prune.report.results import results_table
 
-        for results, comparison in outcomes:
-            console.table(results_table(results, comparison))
+        for outcome in outcomes:
+            console.table(results_table(outcome.results, outcome.comparison))
+            for verdict in outcome.verdicts:
+                console.result(gate_line(verdict))
         return
     from emo_prune.provenance import readable_json
 
-    documents = [results.to_dict(comparison) for results, comparison in outcomes]
+    documents = [outcome.to_dict() for outcome in outcomes]
     several = {"schema": "emo-prune/evaluations/1", "results": documents}
     console.document(readable_json(documents[0] if len(documents) == 1 else several))

@@ -1,12 +1,14 @@
 """Score checkpoints by lm-eval, compare them question by question, and judge.
 
 `evaluate` gives `Results`, the same numbers a direct run of lm-eval gives; `compare`
-sets them against a baseline's on the same questions; `check_gates` fails what lost too
-much; `refuse_overlap` keeps calibration documents out of the score. Importing this room
-imports neither lm-eval nor torch.
+sets them against a baseline's on the same questions; `judge` holds that against
+`Gates`, and `check_gates` fails what lost too much; `refuse_overlap` keeps calibration
+documents out of the score. Importing this room imports neither lm-eval nor torch.
 """
 
-from emo_prune.evaluation.compare import Comparison, Difference, check_gates, compare
+from emo_prune.evaluation.compare import Comparison, Difference, compare
+from emo_prune.evaluation.flips import Flip
+from emo_prune.evaluation.gates import Gates, Verdict, check_gates, judge
 from emo_prune.evaluation.overlap import refuse_overlap
 from emo_prune.evaluation.results import (
     CategoryResult,
@@ -27,15 +29,19 @@ __all__ = [
     "CategoryResult",
     "Comparison",
     "Difference",
+    "Flip",
+    "Gates",
     "Question",
     "Results",
     "Settings",
     "TaskResult",
+    "Verdict",
     "check_gates",
     "compare",
     "evaluate",
     "evaluate_loaded",
     "evaluate_with",
+    "judge",
     "refuse_overlap",
     "results_schema",
     "scorer",

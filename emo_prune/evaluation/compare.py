@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from emo_prune.errors import EvaluationError, GateFailed
-from emo_prune.evaluation.results import Question, Results, TaskResult
+from emo_prune.errors import EvaluationError
+from emo_prune.evaluation.flips import Flip, flips
+from emo_prune.evaluation.matching import matched_questions, matched_tasks
+from emo_prune.evaluation.results import Results, TaskResult
 from emo_prune.evaluation.statistics import (
     Estimate,
+    interval,
+    is_right_or_wrong,
+    mcnemar_p,
     mean_of,
+    min_detectable,
     paired_difference,
     weighted_mean,
 )
@@ -23,11 +28,16 @@ _SAME_PROMPTS = ("task", "num_fewshot", "answer", "protocol")
 class Difference:
     """One category, or the headline, against the baseline.
 
-    `value` and `baseline` are over the `n` questions both answered, `difference` is
-    value minus baseline and `interval` its paired 95 % interval (None if the metric is
-    no mean over questions), both in the comparison's unit,
-    `recovery` the value in per cent of the baseline's (the other way round where lower
-    is better; None if that divides by zero).
+    `value` and `baseline` are over the `n` questions both answered. In the comparison's
+    unit: `difference` is value minus baseline, `stderr` its paired standard error,
+    `interval` the 95 % interval, `min_detectable_drop` what such a test would see with
+    80 % power (`statistics.min_detectable`); the last three are None if the metric is
+    no mean over questions. `recovery` is the value in per cent of the baseline's (the
+    other way round where lower is better; None if that divides by zero).
+
+    Of right or wrong answers, else None: the questions only the baseline has right
+    (`lost`), or only the model (`won`), and McNemar's exact p, that both are equally
+    likely. The headline's are over all its questions, each counting once.
     """
 
     name: str
@@ -35,9 +45,14 @@ class Difference:
     value: float
     baseline: float
     difference: float
+    stderr: float | None
     interval: tuple[float, float] | None
+    min_detectable_drop: float | None
     recovery: float | None
     n: int
+    lost: int | None
+    won: int | None
+    mcnemar_p: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +60,7 @@ class Comparison:
     """Every category and the headline: their unweighted mean, variances added.
 
     `num_unmatched`: questions only one of the two has answered (they count nowhere).
+    `flips`: what only one of the two has right, in every category.
     """
 
     model: str
@@ -54,11 +70,18 @@ class Comparison:
     headline: Difference
     categories: tuple[Difference, ...]
     num_unmatched: int
+    flips: tuple[Flip, ...]
 
     @property
     def unit(self) -> str:
         """What differences are counted in; a point is a hundredth of the metric."""
         return "points" if self.higher_is_better else self.metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object: all but the flips, which have a file of their own."""
+        whole = asdict(self)
+        del whole["flips"]
+        return whole
 
 
 def compare(results: Results, baseline: Results) -> Comparison:
@@ -88,6 +111,7 @@ def compare(results: Results, baseline: Results) -> Comparison:
         value=mean_of([sides[name].value for name in counted]),
         baseline=mean_of([sides[name].baseline for name in counted]),
         difference=mean_of([sides[name].difference for name in counted]),
+        flipped=_all_flipped(sides[name] for name in counted),
     )
     title = counted[0] if len(counted) == 1 else f"mean of {len(counted)} categories"
     matched = sum(side.value.n for side in sides.values())
@@ -102,58 +126,8 @@ def compare(results: Results, baseline: Results) -> Comparison:
             for name, side in sides.items()
         ),
         num_unmatched=_num_scored(results) + _num_scored(baseline) - 2 * matched,
+        flips=tuple(flips(results, baseline)),
     )
-
-
-def check_gates(
-    comparison: Comparison,
-    *,
-    max_drop: float | None = None,
-    min_recovery: float | None = None,
-) -> None:
-    """Judge the headline's point estimate.
-
-    Args:
-        comparison: from `compare`.
-        max_drop: how much may be lost, in the comparison's unit (a gain is a negative
-            loss).
-        min_recovery: what per cent of the baseline must be left.
-
-    Raises:
-        GateFailed: with the figures; exit code 3.
-        EvaluationError: a gate is not a finite number.
-    """
-    for gate in (max_drop, min_recovery):
-        if gate is not None and not math.isfinite(gate):
-            raise EvaluationError(
-                "a gate is not a number",
-                where="--max-drop or --min-recovery",
-                got=str(gate),
-                hint="try --max-drop 1.0",
-            )
-    head, unit = comparison.headline, comparison.unit
-    lost = -head.difference if comparison.higher_is_better else head.difference
-    where = f"{comparison.model} against {comparison.baseline}, {head.name}"
-    band = "" if head.interval is None else " [{:+.2f}, {:+.2f}]".format(*head.interval)
-    if max_drop is not None and lost > max_drop:
-        raise GateFailed(
-            "more is lost than --max-drop allows",
-            where=where,
-            got=f"{head.difference:+.2f}{band} {unit} on {head.n} questions",
-            expected=f"at most {max_drop:g} {unit} lost",
-            hint="keep more experts (--keep), or calibrate on more examples",
-        )
-    if min_recovery is not None and not (
-        head.recovery is not None and head.recovery >= min_recovery
-    ):
-        share = "no baseline" if head.recovery is None else f"{head.recovery:.1f} %"
-        raise GateFailed(
-            "less is left than --min-recovery asks",
-            where=where,
-            got=f"{share} of the baseline's {head.baseline:.4f} on {head.n} questions",
-            expected=f"at least {min_recovery:g} %",
-            hint="keep more experts (--keep), or calibrate on more examples",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +137,7 @@ class _Sides:
     value: Estimate
     baseline: Estimate
     difference: Estimate
+    flipped: tuple[int, int] | None
 
     def difference_named(
         self, name: str, *, in_headline: bool, rising: bool
@@ -170,27 +145,32 @@ class _Sides:
         ours, theirs = self.value.value, self.baseline.value
         part, whole = (ours, theirs) if rising else (theirs, ours)
         # Accuracies differ by points; bits per byte and perplexities by themselves.
-        scale = 100.0 if rising else 1.0
+        change = self.difference.times(100.0 if rising else 1.0)
+        lost, won = self.flipped or (None, None)
         return Difference(
             name=name,
             in_headline=in_headline,
             value=ours,
             baseline=theirs,
-            difference=self.difference.value * scale,
-            interval=self.difference.interval(scale),
+            difference=change.value,
+            stderr=change.stderr,
+            interval=interval(change.value, change.stderr),
+            min_detectable_drop=min_detectable(change.stderr),
             recovery=100 * part / whole if whole else None,
             n=self.value.n,
+            lost=lost,
+            won=won,
+            mcnemar_p=mcnemar_p(*self.flipped) if self.flipped else None,
         )
 
 
 def _sides(category: str, results: Results, baseline: Results) -> _Sides | None:
-    others = {task.name: task for task in baseline.tasks}
     tasks = [
-        (task, others[task.name])
-        for task in results.tasks
-        if task.category == category and task.name in others
+        (mine, other)
+        for mine, other in matched_tasks(results, baseline)
+        if mine.category == category
     ]
-    pairs = [pair for mine, other in tasks for pair in _matched(mine, other)]
+    pairs = [pair for mine, other in tasks for pair in matched_questions(mine, other)]
     if pairs:
         ours = [mine.score for mine, _ in pairs]
         theirs = [other.score for _, other in pairs]
@@ -199,26 +179,27 @@ def _sides(category: str, results: Results, baseline: Results) -> _Sides | None:
             value=weighted_mean(ours, weights),
             baseline=weighted_mean(theirs, weights),
             difference=paired_difference(ours, theirs, weights),
+            flipped=_flipped(ours, theirs),
         )
     if len(tasks) == 1 and not any(task.questions for task in tasks[0]):
         return _of_a_whole(*tasks[0])
     return None
 
 
-def _matched(
-    mine: TaskResult, other: TaskResult
-) -> Iterator[tuple[Question, Question]]:
-    theirs = dict(_occurrences(other))
-    for key, question in _occurrences(mine):
-        if key in theirs:
-            yield question, theirs[key]
+def _flipped(ours: Sequence[float], theirs: Sequence[float]) -> tuple[int, int] | None:
+    """Return how many questions were lost and won; None unless right or wrong."""
+    if not is_right_or_wrong(ours, theirs):
+        return None
+    pairs = list(zip(ours, theirs, strict=True))
+    return sum(a < b for a, b in pairs), sum(a > b for a, b in pairs)
 
 
-def _occurrences(task: TaskResult) -> Iterator[tuple[tuple[str, int], Question]]:
-    seen: Counter[str] = Counter()
-    for question in task.questions:
-        yield (question.document_sha256, seen[question.document_sha256]), question
-        seen[question.document_sha256] += 1
+def _all_flipped(parts: Iterable[_Sides]) -> tuple[int, int] | None:
+    counts = [part.flipped for part in parts]
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts):
+        return None
+    return sum(lost for lost, _ in known), sum(won for _, won in known)
 
 
 def _of_a_whole(mine: TaskResult, other: TaskResult) -> _Sides | None:
@@ -229,6 +210,7 @@ def _of_a_whole(mine: TaskResult, other: TaskResult) -> _Sides | None:
         value=Estimate(value=mine.value, stderr=None, n=mine.n),
         baseline=Estimate(value=other.value, stderr=None, n=other.n),
         difference=Estimate(value=mine.value - other.value, stderr=None, n=mine.n),
+        flipped=None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import resources
@@ -15,6 +15,7 @@ from emo_prune.provenance import readable_json
 
 if TYPE_CHECKING:
     from emo_prune.evaluation.compare import Comparison
+    from emo_prune.evaluation.gates import Verdict
 
 SCHEMA = "emo-prune/results/1"
 
@@ -23,12 +24,14 @@ SCHEMA = "emo-prune/results/1"
 class Question:
     """One scored document: 1.0 or 0.0 for accuracy; bits per byte for a text.
 
-    `weight` is its share of the mean: 1, or the bytes of a text.
+    `weight` is its share of the mean: 1, or the bytes of a text. `answer` is what the
+    model chose or wrote, None where nothing is answered.
     """
 
     document_sha256: str
     score: float
     weight: float = 1.0
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +54,18 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryResult:
-    """One category: the mean over all its questions."""
+    """One category: the mean over all its questions.
+
+    `num_tasks` lm-eval tasks (subjects of MMLU) are pooled in it; of several the
+    standard error is that of `statistics.pooled_mean`, tasks being clusters.
+    """
 
     name: str
     in_headline: bool
     value: float
     stderr: float | None
     n: int
+    num_tasks: int
 
     @property
     def estimate(self) -> Estimate:
@@ -101,16 +109,22 @@ class Results:
     documents_sha256: str
     versions: Mapping[str, str]
 
-    def to_dict(self, comparison: Comparison | None = None) -> dict[str, Any]:
+    def to_dict(
+        self, comparison: Comparison | None = None, verdicts: Sequence[Verdict] = ()
+    ) -> dict[str, Any]:
         """Return the JSON object that `results.schema.json` describes."""
         value = {"schema": SCHEMA, **_plain(asdict(self))}
         if comparison is not None:
-            value["comparison"] = _plain(asdict(comparison))
+            value["comparison"] = _plain(comparison.to_dict())
+        if verdicts:
+            value["gates"] = [verdict.to_dict() for verdict in verdicts]
         return value
 
-    def to_json(self, comparison: Comparison | None = None) -> str:
+    def to_json(
+        self, comparison: Comparison | None = None, verdicts: Sequence[Verdict] = ()
+    ) -> str:
         """Return deterministic JSON text: no clock, host or path."""
-        return readable_json(self.to_dict(comparison))
+        return readable_json(self.to_dict(comparison, verdicts))
 
     @classmethod
     def from_json(cls, text: str, where: object = None) -> Results:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from emo_prune.checkpoint import local_folder
 from emo_prune.errors import EvaluationError
+from emo_prune.evaluation.answers import answer_of
 from emo_prune.evaluation.results import (
     CategoryResult,
     Question,
@@ -17,7 +18,12 @@ from emo_prune.evaluation.results import (
     Settings,
     TaskResult,
 )
-from emo_prune.evaluation.statistics import Estimate, mean_of, weighted_mean
+from emo_prune.evaluation.statistics import (
+    Estimate,
+    mean_of,
+    pooled_mean,
+    weighted_mean,
+)
 from emo_prune.provenance import canonical_json, digest_of, versions
 from emo_prune.tasks import EvaluationSet, ScoredTask, quiet
 
@@ -202,10 +208,7 @@ def _task_result(
         n=len(first),
     )
     if part.task.aggregation()[metric] in _means():
-        questions = tuple(
-            _question(part.document_sha256[s["doc_id"]], metric, s[metric])
-            for s in first
-        )
+        questions = tuple(_question(part, metric, sample) for sample in first)
         figure = _mean(questions)
     return TaskResult(
         name=part.name,
@@ -226,14 +229,19 @@ def _means() -> tuple[Any, ...]:
     return get_aggregation("mean"), get_aggregation("bits_per_byte")
 
 
-def _question(document_sha256: str, metric: str, raw: Any) -> Question:
+def _question(part: ScoredTask, metric: str, sample: Mapping[str, Any]) -> Question:
+    document_sha256 = part.document_sha256[sample["doc_id"]]
     if metric == "bits_per_byte":
-        log_likelihood, size = raw
+        log_likelihood, size = sample[metric]
         bits = -log_likelihood / math.log(2)
         return Question(
             document_sha256=document_sha256, score=bits / size, weight=float(size)
         )
-    return Question(document_sha256=document_sha256, score=float(raw))
+    return Question(
+        document_sha256=document_sha256,
+        score=float(sample[metric]),
+        answer=answer_of(part.task, sample),
+    )
 
 
 def _mean(questions: Sequence[Question]) -> Estimate:
@@ -261,9 +269,13 @@ def _categories(
 
 
 def _category(name: str, tasks: list[TaskResult], in_headline: bool) -> CategoryResult:
-    questions = [q for task in tasks for q in task.questions]
+    questions = [(q, task.name) for task in tasks for q in task.questions]
     if questions:
-        figure = _mean(questions)
+        figure = pooled_mean(
+            [q.score for q, _ in questions],
+            [q.weight for q, _ in questions],
+            [name for _, name in questions],
+        )
     else:
         figure = Estimate(value=tasks[0].value, stderr=None, n=tasks[0].n)
     return CategoryResult(
@@ -272,6 +284,7 @@ def _category(name: str, tasks: list[TaskResult], in_headline: bool) -> Category
         value=figure.value,
         stderr=figure.stderr,
         n=figure.n,
+        num_tasks=len(tasks),
     )
 
 

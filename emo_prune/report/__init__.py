@@ -1,6 +1,6 @@
 """Tables and text for people: one file for each kind of value. Nothing here prints.
 
 `inspection_table`, `selection_table`, `plan_table` and `results_table` take values of
-the earlier rooms and return Rich renderables. Import each from its own file: they do
-not need one another's rooms.
+the earlier rooms and return Rich renderables; `junit_xml` and `markdown_summary` return
+what CI reads. Import each from its own file: they do not need one another's rooms.
 """

@@ -104,6 +104,14 @@ def test_mmlu_equals_a_direct_run_of_lm_eval(
         assert task.stderr == pytest.approx(expected["acc_stderr,none"])
         samples = direct["samples"][task.name]
         assert [q.score for q in task.questions] == [s["acc"] for s in samples]
+        right = [
+            "ABCD"[s["doc"]["answer"]]
+            if answer == "letter"
+            else s["doc"]["choices"][s["doc"]["answer"]]
+            for s in samples
+        ]
+        for question, expected_answer in zip(task.questions, right, strict=True):
+            assert (question.answer == expected_answer) == bool(question.score)
     assert ours.value == pytest.approx(sum(t.value for t in ours.tasks) / 2)
 
 
@@ -151,3 +159,7 @@ def test_gsm8k_equals_a_direct_run_of_lm_eval(
     names = ("exact_match,strict-match", "exact_match,flexible-extract")
     assert dict(ours.metrics) == {name: expected[name] for name in names}
     assert ours.metric == "exact_match"
+    strict = [s for s in direct["samples"]["gsm8k"] if s["filter"] == "strict-match"]
+    assert [q.answer for q in ours.questions] == [
+        s["filtered_resps"][0] for s in strict
+    ]

@@ -66,6 +66,7 @@ def test_texts_are_scored_whole(tmp_path: Path, model: Any, tokenizer: Any) -> N
     bits = [_bits(model, start, tokenizer(text).input_ids) for text in texts]
     assert found.value == pytest.approx(sum(bits) / sum(map(len, texts)), rel=1e-5)
     assert found.task == "examples:mine"
+    assert {q.answer for q in found.tasks[0].questions} == {None}
 
 
 def test_choices_are_scored_by_accuracy(
@@ -78,6 +79,7 @@ def test_choices_are_scored_by_accuracy(
     rows = [{"prompt": prompt, "choices": options, "answer": i} for i in range(3)]
     found = evaluate_loaded(model, tokenizer, _evaluation(tmp_path, *rows), name="tiny")
     assert [q.score for q in found.tasks[0].questions] == [i == best for i in range(3)]
+    assert {q.answer for q in found.tasks[0].questions} == {options[best].strip()}
     assert found.metric == "acc"
 
 

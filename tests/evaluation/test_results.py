@@ -9,12 +9,15 @@ import pytest
 
 from emo_prune.errors import CheckpointError, EvaluationError
 from emo_prune.evaluation import (
+    Gates,
     Results,
     compare,
     evaluate,
     evaluate_loaded,
+    judge,
     results_schema,
 )
+from emo_prune.evaluation.statistics import pooled_mean
 from emo_prune.tasks import (
     MMLU_CATEGORIES,
     EvaluationSet,
@@ -51,6 +54,22 @@ def test_a_category_is_the_mean_over_its_questions(results: Results) -> None:
         ]
         assert len(scores) == category.n == 2 * len(MMLU_CATEGORIES[category.name])
         assert category.value == pytest.approx(sum(scores) / len(scores))
+        assert category.num_tasks == len(MMLU_CATEGORIES[category.name])
+
+
+def test_a_categorys_error_takes_its_subjects_as_clusters(results: Results) -> None:
+    for category in results.categories:
+        found = [
+            (q.score, q.weight, task.name)
+            for task in results.tasks
+            if task.category == category.name
+            for q in task.questions
+        ]
+        scores, weights, subjects = (
+            list(column) for column in zip(*found, strict=True)
+        )
+        expected = pooled_mean(scores, weights, subjects).stderr
+        assert category.stderr == pytest.approx(expected)
 
 
 def test_the_headline_is_the_unweighted_mean_without_other(results: Results) -> None:
@@ -61,7 +80,13 @@ def test_the_headline_is_the_unweighted_mean_without_other(results: Results) -> 
 
 
 def test_results_validate_and_survive_json(results: Results, baseline: Results) -> None:
-    text = results.to_json(compare(results, baseline))
+    comparison = compare(results, baseline)
+    gates = Gates(max_drop=1, min_recovery=95, confidence=0.9, strict=True)
+    text = results.to_json(comparison, judge(comparison, gates))
+    assert [g["gate"] for g in json.loads(text)["gates"]] == [
+        "--max-drop",
+        "--min-recovery",
+    ]
     jsonschema.Draft202012Validator.check_schema(results_schema())
     jsonschema.validate(json.loads(text), results_schema())
     assert Results.from_json(text) == results

@@ -1,0 +1,78 @@
+"""The figures of an evaluation as rows of text, for every table that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from emo_prune.evaluation import Comparison, Difference, Results
+
+FLIPS = ("lost", "won", "p")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A category or the mean over them; `cells` go with `titles`."""
+
+    name: str
+    is_mean: bool
+    cells: tuple[str, ...]
+    flips: tuple[str, ...]
+
+
+def titles(results: Results, comparison: Comparison | None) -> tuple[str, ...]:
+    """Return what stands above each cell of a row; the first is its name."""
+    own = ("category", results.metric, "stderr", "n")
+    if comparison is None:
+        return own
+    return (*own, "baseline", "difference", "95 % interval", "recovery")
+
+
+def rows(results: Results, comparison: Comparison | None) -> Iterator[Row]:
+    """Yield a row for each category and, of several, one for the headline mean.
+
+    Accuracies are shown in per cent and their differences in points; bits per byte,
+    perplexities and the like as they are. `flips` (lost, won, McNemar's p) is empty
+    without a comparison.
+    """
+    against = {} if comparison is None else {d.name: d for d in comparison.categories}
+    scale = 100.0 if results.higher_is_better else 1.0
+    for category in results.categories:
+        name = category.name + ("" if category.in_headline else " (outside the mean)")
+        own = _figures(category.value, category.stderr, category.n, scale)
+        found = against.get(category.name)
+        yield Row(name, False, (*own, *_difference(found, scale)), _flips(found))
+    if len(results.categories) > 1:
+        own = _figures(results.value, results.stderr, results.n, scale)
+        head = None if comparison is None else comparison.headline
+        yield Row("mean", True, (*own, *_difference(head, scale)), _flips(head))
+
+
+def _figures(
+    value: float, stderr: float | None, n: int, scale: float
+) -> tuple[str, ...]:
+    error = "-" if stderr is None else f"{stderr * scale:.2f}"
+    return f"{value * scale:.2f}", error, f"{n:,}"
+
+
+def _difference(found: Difference | None, scale: float) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    interval = "-"
+    if found.interval is not None:
+        low, high = found.interval
+        interval = f"{low:+.2f} to {high:+.2f}"
+    return (
+        f"{found.baseline * scale:.2f}",
+        f"{found.difference:+.2f}",
+        interval,
+        "-" if found.recovery is None else f"{found.recovery:.1f} %",
+    )
+
+
+def _flips(found: Difference | None) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    if found.mcnemar_p is None:
+        return ("-", "-", "-")
+    return f"{found.lost:,}", f"{found.won:,}", f"{found.mcnemar_p:.3f}"

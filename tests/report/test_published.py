@@ -1,0 +1,181 @@
+"""The published figures are all there, and agree with one another."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from emo_prune.report.published import (
+    PAPER,
+    PublishedFigure,
+    published_figures,
+)
+
+EMO, REGULAR = "allenai/Emo_1b14b_1T", "allenai/StdMoE_1b14b_1T"
+EMO_130B, REGULAR_130B = "allenai/Emo_1b14b_130B", "allenai/StdMoE_1b14b_130B"
+BENCHMARKS = ("mmlu", "mmlu-pro", "gsm8k")
+KEPT = (128, 64, 32, 16, 8)
+
+
+def _find(**wanted: Any) -> list[PublishedFigure]:
+    return [
+        figure
+        for figure in published_figures()
+        if all(getattr(figure, key) == value for key, value in wanted.items())
+    ]
+
+
+def _value(**wanted: Any) -> float:
+    (figure,) = _find(**wanted)
+    return figure.value
+
+
+def test_the_file_says_whose_figures_these_are() -> None:
+    file = resources.files("emo_prune.report") / "published.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document["paper"] == PAPER
+    assert "not measured by emo-prune" in document["about"]
+    used = {figure.source for figure in published_figures()}
+    assert used == set(document["sources"])
+
+
+@pytest.mark.parametrize(
+    ("source", "number"),
+    [
+        ("Table 1", 6 * 5),
+        ("Table 3", 2 * 2 * 3 * 5),
+        ("Figure 3", 2 * 2 * 3 * 5),
+        ("Figure 4", 2 * 3 * 3 * 5),
+        ("Figure 5", 3 * 2 + 3 * 5 * 3 * 3),
+        ("Figure 11", 3 * 2 * (2 * 5 + 2)),
+        ("Figure 13", 2 * (2 * 5 + 2)),
+    ],
+)
+def test_a_source_is_complete_and_tells_nothing_twice(source: str, number: int) -> None:
+    found = _find(source=source)
+    assert len(found) == number
+    keys = [f.name for f in fields(PublishedFigure) if f.name != "value"]
+    assert len({tuple(getattr(f, key) for key in keys) for f in found}) == number
+
+
+def test_values_are_per_cent_to_one_decimal() -> None:
+    for figure in published_figures():
+        assert 0 <= figure.value <= 100
+        assert figure.value == round(figure.value, 1)
+        assert figure.tolerance == pytest.approx(0.05)
+        assert figure.kept in {None, *KEPT}
+        assert figure.reading == ("printed" if "Table" in figure.source else "decoded")
+        assert figure.examples in {None, "all", 100, 10, 5, 1}
+
+
+def test_what_was_not_selected_has_no_selection() -> None:
+    for figure in published_figures():
+        chosen = (figure.score, figure.greedy)
+        assert (None in chosen) == (chosen == (None, None))
+        if figure.kept is None:
+            assert chosen == (None, None)
+        if figure.score in {None, "random"}:
+            assert (figure.examples, figure.select_shots) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value"),
+    [
+        ({"source": "Figure 3", "model": EMO, "benchmark": "mmlu", "kept": 16}, 39.9),
+        (
+            {"source": "Figure 3", "model": REGULAR, "benchmark": "mmlu", "kept": 8},
+            22.7,
+        ),
+        (
+            {"source": "Figure 4", "model": REGULAR, "benchmark": "gsm8k", "kept": 64,
+             "score": "easy-ep"},
+            13.0,
+        ),
+        (
+            {"source": "Figure 5", "benchmark": "mmlu", "kept": 32, "examples": 1,
+             "select_shots": "none"},
+            36.0,
+        ),
+        (
+            {"source": "Figure 5", "benchmark": "gsm8k", "kept": 8, "examples": 1,
+             "select_shots": "few", "score_shots": "few", "seeds": 3},
+            8.3,
+        ),
+        (
+            {"source": "Figure 11", "model": "allenai/StdMoE_1b4b_130B",
+             "benchmark": "mmlu", "kept": None},
+            35.9,
+        ),
+        (
+            {"source": "Figure 13", "model": EMO_130B, "benchmark": "mmlu-pro",
+             "kept": 16, "category": "other"},
+            14.0,
+        ),
+    ],
+)  # fmt: skip
+def test_spot_values(wanted: dict[str, Any], value: float) -> None:
+    assert _value(fine_tuned=False, **wanted) == value
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+@pytest.mark.parametrize("kept", KEPT)
+def test_what_two_sources_give_is_the_same(benchmark: str, kept: int) -> None:
+    here: dict[str, Any] = {"benchmark": benchmark, "kept": kept, "model": EMO}
+    for tuned in (False, True):
+        printed = _value(source="Table 3", fine_tuned=tuned, **here)
+        assert _value(source="Figure 3", fine_tuned=tuned, **here) == printed
+    for model in (EMO, REGULAR):
+        drawn = _value(source="Figure 3", fine_tuned=False, **here | {"model": model})
+        again = _value(
+            source="Figure 4", score="probability", **here | {"model": model}
+        )
+        assert drawn == again
+    shots = {"score_shots": "few"}
+    if kept in {32, 16, 8}:
+        shots |= {"examples": "all", "select_shots": "few"}
+    if kept != 64:
+        assert _value(source="Figure 5", **here, **shots) == _value(
+            source="Table 3", fine_tuned=False, **here
+        )
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_all_experts_are_the_full_model(benchmark: str) -> None:
+    for source, model in (
+        ("Figure 3", EMO),
+        ("Figure 3", REGULAR),
+        ("Figure 11", EMO_130B),
+        ("Figure 11", REGULAR_130B),
+    ):
+        here: dict[str, Any] = {"model": model, "benchmark": benchmark}
+        assert _value(source=source, kept=128, fine_tuned=False, **here) == _value(
+            source="Table 1", **here
+        )
+    dense: dict[str, Any] = {
+        "model": "allenai/Dense_1b_130B",
+        "benchmark": benchmark,
+        "fine_tuned": False,
+    }
+    assert _value(source="Figure 11", **dense) == _value(source="Table 1", **dense)
+
+
+@pytest.mark.parametrize(
+    ("model", "on_mmlu", "on_all"),
+    [(EMO, (1.4, 2.9), (0.9, 1.5)), (REGULAR, (11.6, 17.8), (9.7, 13.1))],
+)
+def test_the_papers_claims_follow_from_its_figures(
+    model: str, on_mmlu: tuple[float, ...], on_all: tuple[float, ...]
+) -> None:
+    def drop(benchmark: str, kept: int) -> float:
+        here: dict[str, Any] = {"source": "Figure 3", "fine_tuned": False}
+        here |= {"model": model, "benchmark": benchmark}
+        return _value(**here, kept=128) - _value(**here, kept=kept)
+
+    for kept, mmlu, everything in zip((32, 16), on_mmlu, on_all, strict=True):
+        assert drop("mmlu", kept) == pytest.approx(mmlu)
+        mean = sum(drop(benchmark, kept) for benchmark in BENCHMARKS) / 3
+        assert mean == pytest.approx(everything, abs=0.051)
