@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from emo_prune.errors import EvaluationError
@@ -109,6 +111,26 @@ def test_flips_are_counted_by_category_and_over_the_headline() -> None:
         ("y", "y0", "won"),
         ("other", "other0", "lost"),
     ]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_flips_explain_the_whole_difference(pairs: list[tuple[bool, bool]]) -> None:
+    found = compare(
+        made_up_results("a", x=[ours for ours, _ in pairs]),
+        made_up_results("b", x=[theirs for _, theirs in pairs]),
+    )
+    head = found.headline
+    assert head.lost is not None
+    assert head.won is not None
+    assert head.lost + head.won == len(found.flips)
+    assert head.difference == pytest.approx(100 * (head.won - head.lost) / len(pairs))
+    swapped = compare(
+        made_up_results("b", x=[theirs for _, theirs in pairs]),
+        made_up_results("a", x=[ours for ours, _ in pairs]),
+    ).headline
+    assert (swapped.lost, swapped.won) == (head.won, head.lost)
+    assert swapped.mcnemar_p == pytest.approx(head.mcnemar_p)
+    assert swapped.min_detectable_drop == pytest.approx(head.min_detectable_drop)
 
 
 def test_flips_carry_both_answers() -> None:

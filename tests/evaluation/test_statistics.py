@@ -15,6 +15,7 @@ from emo_prune.evaluation.statistics import (
     clustered_mean,
     interval,
     mcnemar_p,
+    mean_of,
     min_detectable,
     paired_difference,
     pooled_mean,
@@ -125,6 +126,23 @@ def test_the_interval_covers_the_truth_in_95_of_100_data_sets(
         band = interval(found.value, found.stderr)
         assert band is not None
         covered += band[0] <= won - lost <= band[1]
+    assert 0.93 <= covered / 2000 <= 0.97
+
+
+def test_the_interval_of_a_mean_over_categories_covers_the_truth() -> None:
+    draw = np.random.default_rng(12)
+    shares = ((80, 0.10, 0.05), (300, 0.04, 0.06), (150, 0.12, 0.03))
+    truth = sum(won - lost for _, lost, won in shares) / len(shares)
+    covered = 0
+    for _ in range(2000):
+        parts = [
+            paired_difference(*_pairs(draw, n, lost, won), [1.0] * n)
+            for n, lost, won in shares
+        ]
+        mean = mean_of(parts)
+        band = interval(mean.value, mean.stderr)
+        assert band is not None
+        covered += band[0] <= truth <= band[1]
     assert 0.93 <= covered / 2000 <= 0.97
 
 
