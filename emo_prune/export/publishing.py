@@ -35,7 +35,7 @@ def check_destination(
 ) -> None:
     """Raise `OutputExists` or `ExportError` where `destination` must not be written.
 
-    `force` replaces a folder whose record has the `schema`, and no other.
+    `force` replaces a folder whose record has the `schema`, or is damaged.
     """
     if isinstance(source, FolderSource):
         root, target = source.root.resolve(), destination.resolve()
@@ -56,7 +56,7 @@ def check_destination(
             hint="use --force to replace it, or -o for another folder",
         )
     found = record_schema(destination)
-    if found != schema:
+    if not (destination / RECORD).is_file() or found not in (schema, None):
         raise OutputExists(
             "the output exists, and is nothing that --force may replace",
             where=destination,
