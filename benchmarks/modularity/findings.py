@@ -87,7 +87,24 @@ def _price(results: Results) -> str:
     return (
         f"**Pools have a price.** The whole EMO is at {whole['emo']:.3f} nats, the "
         f"standard model at {whole['standard']:.3f}. Cut to a quarter, EMO is at "
-        f"{quarter:.3f}" + (f"; {others}." if others else ".")
+        f"{quarter:.3f}"
+        + (f"; {others}." if others else ".")
+        + _matched(quarter, whole)
+    )
+
+
+def _matched(quarter: float, whole: Mapping[str, float]) -> str:
+    """Say how a subset does against a model that was trained as small."""
+    small = whole.get("small-standard")
+    if small is None:
+        return ""
+    if quarter < small:
+        return " So a subset is better than a model of its size that was trained alone."
+    return (
+        " So here, for one domain, a small model trained from the start is better than "
+        "a part of EMO that is as large: after so few tokens 64 experts are hardly "
+        "better than 16. What the paper finds after a trillion is not to be seen at "
+        "this size."
     )
 
 
