@@ -12,12 +12,14 @@ import torch
 from emo_prune.models.memory import free_memory
 
 _AT_LEAST = 64
-_AT_MOST = 1024  # more is hardly faster: attention is over all tokens of a pass
+# More takes longer on a CPU (measured), for attention is over all tokens of a pass.
+_AT_MOST = {"cpu": 512}
+_AT_MOST_ELSEWHERE = 2048
 _SHARE = 0.5  # of the free memory: the rest is for what this estimate leaves out
 
 
 def tokens_at_a_time(model: Any, context: int) -> int:
-    """Return how many tokens fit into a pass, between 64 and 1024.
+    """Return how many tokens fit into a pass: from 64 to 512, 2048 on a GPU.
 
     An estimate from the model's sizes, for prompts of up to `context` tokens; of a
     model spread over devices, for its first one.
@@ -30,7 +32,8 @@ def tokens_at_a_time(model: Any, context: int) -> int:
     num_bytes = numbers * model.dtype.itemsize
     num_bytes += 3 * 4 * config.vocab_size  # logits and their softmax in float32
     fits = int(_SHARE * _free_memory(model.device)) // num_bytes
-    return int(max(_AT_LEAST, min(_AT_MOST, fits)))
+    at_most = _AT_MOST.get(model.device.type, _AT_MOST_ELSEWHERE)
+    return int(max(_AT_LEAST, min(at_most, fits)))
 
 
 def _free_memory(device: torch.device) -> int:
