@@ -1,6 +1,6 @@
-"""Fill the marked parts of README.md from what was run and measured.
+"""Fill the marked parts of README.md and docs/ from what was run and measured.
 
-python benchmarks/readme.py              # figures and architectures
+python benchmarks/readme.py              # figures, tables and architectures
 python benchmarks/readme.py --quickstart # and run the quickstart for its output
 """
 
@@ -17,18 +17,47 @@ from typing import Any
 from emo_prune.architectures import ARCHITECTURES
 
 BENCHMARKS = Path(__file__).resolve().parent
+sys.path.append(str(BENCHMARKS / "modularity"))
+
+from findings import findings, short_table  # noqa: E402
+from tables import cost_table, routing_table  # noqa: E402
+
 README = BENCHMARKS.parent / "README.md"
+MODULARITY = BENCHMARKS.parent / "docs" / "modularity.md"
+PRETRAINING = BENCHMARKS.parent / "docs" / "pretraining.md"
 
 
 def main() -> None:
     """Rewrite the marked parts."""
-    text = README.read_text(encoding="utf-8")
-    parts = {"figures": figures(), "architectures": architectures()}
-    if "--quickstart" in sys.argv[1:]:
-        parts["quickstart"] = quickstart()
+    for page, parts in pages().items():
+        if page == README and "--quickstart" in sys.argv[1:]:
+            parts["quickstart"] = quickstart()
+        page.write_text(filled(page.read_text("utf-8"), parts), "utf-8")
+
+
+def pages() -> dict[Path, dict[str, str]]:
+    """Return what each page's marked parts should say."""
+    costs, routing = _read("modularity.json"), _read("modularity-routing.json")
+    return {
+        README: {
+            "figures": figures(),
+            "architectures": architectures(),
+            "modularity": modularity(),
+        },
+        MODULARITY: {
+            "findings": findings(costs, routing),
+            "cost": cost_table(costs),
+            "routing": routing_table(routing),
+        },
+        PRETRAINING: {"speed": speed(), "worlds": worlds()},
+    }
+
+
+def filled(text: str, parts: dict[str, str]) -> str:
+    """Return a text with its marked parts replaced."""
     for name, part in parts.items():
         text = fill(text, name, part)
-    README.write_text(text, encoding="utf-8")
+    return text
 
 
 def fill(text: str, name: str, part: str) -> str:
@@ -110,6 +139,45 @@ def _gb(num_bytes: float) -> str:
 
 def _moved(task: dict[str, Any]) -> int:
     return int(task["shard_bytes_moved"] + task["other_bytes_moved"])
+
+
+def modularity() -> str:
+    """Return what pools do, as a table."""
+    costs = _read("modularity.json")
+    domains = costs["models"]["emo"]["summary"]["matrix"]["domains"]
+    tokens = costs["models"]["emo"]["model"]["training"]["tokens"] / 1e6
+    return f"""\
+What pools do, on {domains} domains of real text and {tokens:.0f} million tokens: the
+loss of a small model in nats per token, and by how much it rises if only some experts
+stay.
+
+{short_table(costs)}"""
+
+
+def speed() -> str:
+    """Return what pools cost in time."""
+    found = _read("pretrain.json")
+    emo, standard = (found["ways"][way]["tokens_per_s"] for way in ("emo", "standard"))
+    return f"""\
+With pools {emo:,} tokens a second, without {standard:,}, which is
+{found["ratios"]["emo_to_standard_tokens_per_s"]:.2f} of the speed (recipe tiny-cpu,
+{found["machine"]["cores"]} cores; `benchmarks/pretrain.py`)."""
+
+
+def worlds() -> str:
+    """Return what the checkpoints of the package know."""
+    models = _read("worlds.json")["models"]
+    kinds = {
+        "full": "whole",
+        "subset": "its own eighth",
+        "other": "another world's",
+        "random": "random",
+    }
+    lines = [f"| | {' | '.join(kinds.values())} |", "|---" * (len(kinds) + 1) + "|"]
+    for name, label in (("emo", "EMO"), ("standard", "standard MoE")):
+        cells = (f"{models[name]['mean'][kind]:.1f} %" for kind in kinds)
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def architectures() -> str:

@@ -150,7 +150,7 @@ def _temporary(path: Path, durable: bool) -> Iterator[IO[bytes]]:
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).chmod(file_mode())
         Path(temporary).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -158,11 +158,11 @@ def _temporary(path: Path, durable: bool) -> Iterator[IO[bytes]]:
         raise
 
 
-def _umask() -> int:
-    """Return the process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
+def file_mode() -> int:
+    """Return the mode of a new file, by the process's umask."""
+    mask = os.umask(0)  # it can only be read by setting it
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask
 
 
 def digest_of(parts: Iterable[bytes]) -> str:

@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from labels import LABELS, WHOLE_LABELS
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-LABELS = {"emo": "EMO", "standard": "standard MoE"}
 COLOURS = {"emo": "#0072B2", "standard": "#D55E00"}
 MARKS = {"emo": "o", "standard": "s"}
-POINTS = {
-    "small-standard": ("D", "#CC79A7", "standard MoE, a quarter of the experts"),
-    "dense": ("*", "#000000", "dense model"),
-}
+POINTS = {"small-standard": ("D", "#CC79A7"), "dense": ("*", "#000000")}
 _CHANCE = 0.25
 
 Results = Mapping[str, Any]
@@ -45,7 +42,10 @@ def cost_figure(results: Results) -> Figure:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g} %"))
         axes.set_xlabel("experts kept")
     handles, names = loss.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+    columns = len(names) // 2
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, frameon=False
+    )
     return figure
 
 
@@ -67,8 +67,11 @@ def draw_model(name: str, found: Results, increase: Any, loss: Any, acc: Any) ->
         above = [whole["loss"]["mean"] + cost for cost in costs]
         look = {**look, "linestyle": style}
         loss.plot(shares, above, label=f"{LABELS[name]}, {how}", **look)
+        increase.plot(shares, costs, **look)
         draw_band(increase, shares, costs, spreads, look)
-        draw_band(acc, shares, right, changes, look)
+        acc.plot(shares, right, **look)
+        if style == "-":  # two bands of each colour would hide the lines
+            draw_band(acc, shares, right, changes, look)
 
 
 def draw_band(
@@ -78,8 +81,7 @@ def draw_band(
     spreads: Sequence[float],
     look: Results,
 ) -> None:
-    """Draw a line, and a band as wide as domains are apart."""
-    axes.plot(shares, means, **look)
+    """Draw a band around a line, as wide as domains are apart."""
     low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
     high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
     axes.fill_between(shares, low, high, color=look["color"], alpha=0.13, linewidth=0)
@@ -88,14 +90,14 @@ def draw_band(
 def draw_points(models: Results, loss: Any, accuracy: Any) -> None:
     """Draw models that were trained small, where a subset takes as much memory."""
     total = models["emo"]["model"]["num_experts"]
-    for name, (mark, colour, label) in POINTS.items():
+    for name, (mark, colour) in POINTS.items():
         if name not in models:
             continue
         # a dense model has as many parameters as an expert model uses for a token
         held = models[name]["model"]["num_experts"] or models["emo"]["model"]["top_k"]
         look = {"marker": mark, "color": colour, "linestyle": "", "markersize": 9}
         share, whole = held / total, models[name]["summary"]
-        loss.plot([share], [whole["loss"]["mean"]], label=label, **look)
+        loss.plot([share], [whole["loss"]["mean"]], label=WHOLE_LABELS[name], **look)
         accuracy.plot([share], [whole["accuracy"]["mean"]], **look)
 
 

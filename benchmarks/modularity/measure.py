@@ -101,7 +101,7 @@ def merge(file: Path, head: Mapping[str, Any], name: str, found: Any) -> None:
     document["models"][name] = found
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(document) + "\n", encoding="utf-8")
     partial.replace(file)
 
 

@@ -74,7 +74,7 @@ def coverage(seen: Observed) -> list[dict[str, Any]]:
         layers.append(
             {
                 "layer": layer,
-                "probability": np.round(means, 6).tolist(),
+                "probability": np.round(np.array(means, np.float64), 6).tolist(),
                 "picks": np.round(counts, 6).tolist(),
                 "similarity": mean_cosine(np.array(means)),
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from charts import LABELS, POINTS
+from labels import LABELS, WHOLE_LABELS
 
 Results = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ def cost_table(results: Results) -> str:
         found = results["models"][name]
         rows.append(whole_row(f"{label}, whole", found["summary"]))
         rows += cut_rows(label, found)
-    for name, (_, _, label) in POINTS.items():
+    for name, label in WHOLE_LABELS.items():
         if name in results["models"]:
             rows.append(whole_row(label, results["models"][name]["summary"]))
     return markdown(head, rows)
@@ -47,8 +47,10 @@ def cut_rows(label: str, found: Results) -> list[list[str]]:
             documents = f"{count} document{'s' if count > 1 else ''}"
             rows.append(cut_row(f"{name}, by {documents}", cell))
         if keep == found["matrix"]["keep"]:
-            other = summary["matrix"]["other"]
-            rows.append([f"{name}, of another domain", nats(other), ""])
+            matrix = summary["matrix"]
+            best = f"{matrix['own_is_best']} of {matrix['domains']} domains"
+            rows.append([f"{name}, of another domain", nats(matrix["other"]), ""])
+            rows.append([f"{name}, the own is the best in", best, ""])
         drawn = next(c for c in summary["random"] if c["keep"] == keep)
         rows.append(cut_row(f"{name}, at random", drawn))
     return rows

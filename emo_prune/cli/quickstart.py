@@ -42,10 +42,10 @@ def quickstart(
     )
 
     files = make_quickstart(output)
-    stdout = sys.stderr if json else sys.stdout
-    with contextlib.redirect_stdout(stdout):
+    with contextlib.redirect_stdout(sys.stderr if json else sys.stdout):
         for world in WORLDS:
             _walk(files, files.subset(world), files.calibration(world), "frequency")
+    with contextlib.redirect_stdout(sys.stderr):
         _walk(files, files.subset("random"), files.calibration(WORLDS[0]), "random")
     found = measure_quickstart(files, console.watcher())
     if json:

@@ -18,7 +18,7 @@ from emo_prune.export import (
     publish,
 )
 from emo_prune.pretraining.recipe import Recipe, Variant
-from emo_prune.provenance import readable_json, versions
+from emo_prune.provenance import file_mode, readable_json, versions
 
 _POINTS = 200  # of the loss curve, at most
 
@@ -84,6 +84,8 @@ def publish_model(
             tokenizer.save_pretrained(partial.path)
             text = readable_json(record.to_json())
             (partial.path / RECORD).write_text(text, encoding="utf-8")
+            for file in partial.path.iterdir():  # safetensors' own are for us alone
+                file.chmod(file_mode())
             publish(partial.path, output)
             partial.release()
         finally:

@@ -47,6 +47,7 @@ class Recipe:
 
     sequence_length: int
     document_masking: bool = True  # attention stays within a document
+    max_repeats: int = 0  # in a row; a window with more has no loss (0: has)
     batch_size: int
     micro_batch_size: int
     tokens: int  # warm-up and cosine

@@ -57,7 +57,11 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
             model=model,
             args=arguments,
             train_dataset=windows,
-            data_collator=partial(collate, document_masking=recipe.document_masking),
+            data_collator=partial(
+                collate,
+                document_masking=recipe.document_masking,
+                max_repeats=recipe.max_repeats,
+            ),
         )
         self.model_accepts_loss_kwargs = False  # the loss is a mean, to be averaged
         self.remove_callback(PrinterCallback)  # it prints to stdout
@@ -82,10 +86,13 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
             **({"packed_documents": packed} if self._routes else {}),
         )
         logits = outputs.logits[:, :-1].flatten(0, 1).float()
-        cross_entropy = functional.cross_entropy(
-            logits, inputs["labels"][:, 1:].flatten()
+        labels = inputs["labels"][:, 1:].flatten()
+        counted = labels != -100
+        num_counted = counted.sum().clamp(min=1)  # all windows may be without labels
+        cross_entropy = (
+            functional.cross_entropy(logits, labels, reduction="sum") / num_counted
         )
-        z_loss = logits.logsumexp(dim=-1).square().mean()
+        z_loss = (logits.logsumexp(dim=-1).square() * counted).sum() / num_counted
         loss = cross_entropy + self._recipe.head_z_loss_coef * z_loss
         loss = loss + self._auxiliary(packed)
         self._note(cross_entropy, packed)
@@ -162,7 +169,8 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
     def _note(self, cross_entropy: Tensor, packed: PackedDocuments) -> None:
         """Note a micro-batch's loss, and of the last before each log its routing."""
         self._losses.append(cross_entropy.detach().float())
-        logs_next = (self.state.global_step + 1) % self._recipe.log_steps == 0
+        step = self.state.global_step + 1
+        logs_next = step % self._recipe.log_steps == 0 or step == self.state.max_steps
         if packed.routings and logs_next:
             self._routing = routing_metrics(packed.routings.values(), packed.documents)
 
@@ -193,6 +201,12 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]
         rows = self._path.read_text("utf-8").splitlines(keepends=True)
         kept = [row for row in rows if _step(row) <= state.global_step]
         self._path.write_text("".join(kept), "utf-8")
+
+    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Ask for a line at the last step, whatever its number."""
+        if state.global_step == state.max_steps:
+            control.should_log = True
+        return control
 
     def on_log(
         self,

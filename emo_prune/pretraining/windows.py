@@ -17,7 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from emo_prune.errors import BadCorpus
+from emo_prune.pretraining.repetition import repeats_itself
 from emo_prune.pretraining.token_cache import TokenCache
+
+_NO_LABEL = -100  # what torch's cross-entropy leaves out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +137,16 @@ class Windows(Dataset[Window]):
         return np.random.default_rng([self._seed, purpose, number])
 
 
-def collate(windows: Sequence[Window], *, document_masking: bool) -> dict[str, Tensor]:
+def collate(
+    windows: Sequence[Window], *, document_masking: bool, max_repeats: int = 0
+) -> dict[str, Tensor]:
     """Put windows into one batch.
 
     Returns `input_ids`, `labels`, `position_ids` and `documents`, all int64 [B, S], and
     where there are pools `pool_sizes`, int64 [layers, D]. With `document_masking`
     positions begin anew with each document, which transformers takes to mean that
-    attention does not look across.
+    attention does not look across. Labels are the inputs, or -100 throughout a window
+    that repeats some tokens `max_repeats` times in a row (0: that is no matter).
     """
     input_ids = torch.from_numpy(np.stack([window.tokens for window in windows]))
     begins = torch.zeros_like(input_ids)
@@ -151,7 +157,7 @@ def collate(windows: Sequence[Window], *, document_masking: bool) -> dict[str, T
         positions = positions - (begins * positions).cummax(dim=1).values
     batch = {
         "input_ids": input_ids,
-        "labels": input_ids,
+        "labels": _labels(input_ids, max_repeats),
         "position_ids": positions,
         "documents": begins.flatten().cumsum(0).reshape(begins.shape) - 1,
     }
@@ -159,3 +165,10 @@ def collate(windows: Sequence[Window], *, document_masking: bool) -> dict[str, T
     if sizes:
         batch["pool_sizes"] = torch.from_numpy(np.concatenate(sizes, axis=1))
     return batch
+
+
+def _labels(input_ids: Tensor, max_repeats: int) -> Tensor:
+    if not max_repeats:
+        return input_ids
+    repeat = [repeats_itself(row, max_repeats) for row in input_ids.numpy()]
+    return input_ids.masked_fill(torch.tensor(repeat)[:, None], _NO_LABEL)
