@@ -22,14 +22,18 @@ from emo_prune.evaluation.run import (
     evaluate_with,
     scorer,
 )
+from emo_prune.evaluation.sweep import Cell, Row, Sweep, sweep_schema
 
 __all__ = [
     "CategoryResult",
+    "Cell",
     "Comparison",
     "Difference",
     "Question",
     "Results",
+    "Row",
     "Settings",
+    "Sweep",
     "TaskResult",
     "check_gates",
     "compare",
@@ -39,4 +43,5 @@ __all__ = [
     "refuse_overlap",
     "results_schema",
     "scorer",
+    "sweep_schema",
 ]

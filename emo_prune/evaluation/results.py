@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import resources
@@ -103,9 +103,9 @@ class Results:
 
     def to_dict(self, comparison: Comparison | None = None) -> dict[str, Any]:
         """Return the JSON object that `results.schema.json` describes."""
-        value = {"schema": SCHEMA, **_plain(asdict(self))}
+        value = {"schema": SCHEMA, **plain(asdict(self))}
         if comparison is not None:
-            value["comparison"] = _plain(asdict(comparison))
+            value["comparison"] = plain(asdict(comparison))
         return value
 
     def to_json(self, comparison: Comparison | None = None) -> str:
@@ -123,7 +123,7 @@ class Results:
 
         try:
             value = json.loads(text)
-            fastjsonschema.compile(results_schema())(value)
+            _validator()(value)
         except (json.JSONDecodeError, fastjsonschema.JsonSchemaValueException) as error:
             raise EvaluationError(
                 "these are no results of an evaluation",
@@ -157,9 +157,18 @@ def results_schema() -> dict[str, Any]:
     return schema
 
 
-def _plain(value: Any) -> Any:
+@cache
+def _validator() -> Callable[[Any], Any]:
+    import fastjsonschema
+
+    validate: Callable[[Any], Any] = fastjsonschema.compile(results_schema())
+    return validate
+
+
+def plain(value: Any) -> Any:
+    """Return a value with lists for tuples, as JSON has it."""
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     return value
