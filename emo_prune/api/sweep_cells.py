@@ -156,12 +156,20 @@ def complete(grid: Grid, watcher: Watcher) -> None:
     """
     todo = [one for task in grid.tasks if (one := _todo(grid, task, watcher))]
     pace = _Pace(watcher, todo)
-    if any(one.cells or one.passes for one in todo):
-        _score_subsets(grid, todo, pace, watcher)
-    for other in grid.others:
-        lacking = [one for one in todo if other in one.others]
-        if lacking:
-            _score_other(grid, other, lacking, pace, watcher)
+    try:
+        if any(one.cells or one.passes for one in todo):
+            _score_subsets(grid, todo, pace, watcher)
+        for other in grid.others:
+            lacking = [one for one in todo if other in one.others]
+            if lacking:
+                _score_other(grid, other, lacking, pace, watcher)
+    except BaseException:
+        if pace.done:
+            watcher.say(
+                f"{grid.state.path} holds the cells that are done: the same command "
+                "goes on"
+            )
+        raise
 
 
 def _todo(grid: Grid, task: SweepTask, watcher: Watcher) -> _Todo | None:
@@ -320,7 +328,7 @@ class _Pace:
         self._documents = sum(
             one.num_documents * (len(one.cells) + len(one.others)) for one in todo
         )
-        self._done = 0
+        self.done = 0
         self._scored = 0
         self._seconds = 0.0
         if self._cells:
@@ -334,11 +342,11 @@ class _Pace:
         started = time.monotonic()
         yield
         self._seconds += time.monotonic() - started
-        self._done += 1
+        self.done += 1
         self._scored += one.num_documents
         left = self._seconds / self._scored * (self._documents - self._scored)
-        text = f"{one.task.name}, {title}: {self._done} of {self._cells} cells"
-        if self._done < self._cells:
+        text = f"{one.task.name}, {title}: {self.done} of {self._cells} cells"
+        if self.done < self._cells:
             text += f", about {_duration(left)} left"
         self._watcher.say(text)
 

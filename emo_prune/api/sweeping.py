@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emo_prune.api.calibrating import RunOptions
-from emo_prune.api.choosing import model_facts
 from emo_prune.api.opening import open_local
 from emo_prune.api.streaming import resolved_dtype
 from emo_prune.api.subject import subject
-from emo_prune.api.sweep_cells import (
-    FULL,
-    CellOptions,
-    Grid,
-    Other,
-    Subset,
-    complete,
-    size_name,
-    subset_title,
-)
-from emo_prune.api.sweep_state import SweepState, read_cell
+from emo_prune.api.sweep_cells import CellOptions, Grid, Other, Subset, complete
+from emo_prune.api.sweep_rows import PACKAGES, gathered
+from emo_prune.api.sweep_state import SweepState
 from emo_prune.api.sweep_tasks import SweepTask
 from emo_prune.api.watcher import Watcher
-from emo_prune.architectures import MoEModel, bytes_keeping
+from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import Checkpoint, open_checkpoint
-from emo_prune.evaluation import Results, Row, Sweep
-from emo_prune.evaluation.sweep import (
-    Cell,
-    SweptBudget,
-    SweptCalibration,
-    SweptTask,
-    compared_cell,
-    full_cell,
-    mean_cell,
-    swept_task,
-)
+from emo_prune.evaluation import Sweep
 from emo_prune.provenance import canonical_json, digest_of, versions
-from emo_prune.selection import (
-    Budget,
-    Keep,
-    Limits,
-    check_score,
-    read_scores,
-    resolve_budget,
-)
+from emo_prune.selection import Budget, Keep, Limits, check_score, resolve_budget
 
-_PACKAGES = ("emo-prune", "lm-eval", "transformers", "torch")
 _SAMPLE_BYTES = 1024
 
 
@@ -104,7 +76,7 @@ def sweep(request: SweepRequest, state: Path, watcher: Watcher | None = None) ->
     )
     with grid.state.held(force=request.force):
         complete(grid, watcher)
-        return _gathered(grid, budgets)
+        return gathered(grid, budgets)
 
 
 def _budgets(request: SweepRequest, opened: MoEModel) -> list[Budget]:
@@ -129,7 +101,7 @@ def _key(request: SweepRequest, opened: MoEModel, identity: str) -> dict[str, ob
         "seed": request.options.seed,
         "limit": request.limit,
         "lower_top_k": request.lower_top_k,
-        "versions": versions(*_PACKAGES),
+        "versions": versions(*PACKAGES),
     }
 
 
@@ -155,112 +127,3 @@ def _identity(checkpoint: Checkpoint) -> str:
     )
     facts = (canonical_json(part).encode() for part in (dict(checkpoint.config), table))
     return digest_of([*facts, *samples])
-
-
-def _gathered(grid: Grid, budgets: Sequence[Budget]) -> Sweep:
-    """Return the sweep from the finished cells alone."""
-    full = [read_cell(grid.state.cell(task, FULL)) for task in grid.tasks]
-    slugs = {task.slug for task in grid.tasks}
-    tasks = [
-        swept_task(task.name, task.slug, _counts(task, slugs), results)
-        for task, results in zip(grid.tasks, full, strict=True)
-    ]
-    options = grid.options
-    cells = [full_cell(*pair) for pair in zip(tasks, full, strict=True)]
-    return Sweep(
-        model=model_facts(grid.opened, grid.identity),
-        settings={
-            "answer": options.options.answer,
-            "protocol": options.options.protocol,
-            "seed": options.options.seed,
-            "limit": options.limit,
-            "lower_top_k": options.lower_top_k,
-            "dtype": full[0].settings.dtype,
-        },
-        tasks=tuple(tasks),
-        calibrations=tuple(
-            _calibration(grid, task, size) for task in grid.tasks for size in grid.sizes
-        ),
-        budgets=tuple(
-            SweptBudget(
-                keep=budget.keep.text,
-                num_experts=budget.num_experts,
-                num_experts_per_tok=budget.top_k,
-                num_bytes=bytes_keeping(grid.opened, budget.num_experts),
-            )
-            for budget in budgets
-        ),
-        scores=tuple(dict.fromkeys(subset.score for subset in grid.subsets)),
-        full=Row(
-            model=grid.whole.name,
-            num_bytes=grid.opened.checkpoint.num_bytes,
-            keep=None,
-            num_experts=None,
-            score=None,
-            calibration=None,
-            cells=tuple(cells),
-            mean=mean_cell(tasks, cells),
-        ),
-        subsets=tuple(_subset_row(grid, one, tasks, full) for one in grid.subsets),
-        others=tuple(_other_row(grid, one, tasks, full) for one in grid.others),
-        versions=versions(*_PACKAGES),
-    )
-
-
-def _counts(task: SweepTask, slugs: set[str]) -> bool:
-    """Tell whether a task is in the mean: `other` is not, among other categories."""
-    return len(slugs) == 1 or task.scored.category != "other"
-
-
-def _calibration(grid: Grid, task: SweepTask, size: str) -> SweptCalibration:
-    facts = read_scores(grid.state.scores(task, size)).calibration
-    return SweptCalibration(
-        task=task.name,
-        size=size,
-        num_examples=facts["num_examples"],
-        num_tokens=facts["num_tokens"],
-        tokens_sha256=facts["tokens_sha256"],
-    )
-
-
-def _subset_row(
-    grid: Grid, subset: Subset, tasks: Sequence[SweptTask], full: Sequence[Results]
-) -> Row:
-    cells = [
-        compared_cell(
-            column,
-            read_cell(grid.state.cell(task, subset.file)),
-            whole,
-            grid.selection(task, subset).sha256,
-        )
-        for task, column, whole in zip(grid.tasks, tasks, full, strict=True)
-    ]
-    return Row(
-        model=subset_title(grid, subset),
-        num_bytes=bytes_keeping(grid.opened, subset.budget.num_experts),
-        keep=subset.budget.keep.text,
-        num_experts=subset.budget.num_experts,
-        score=subset.score,
-        calibration=size_name(subset.num_examples),
-        cells=tuple(cells),
-        mean=mean_cell(tasks, cells),
-    )
-
-
-def _other_row(
-    grid: Grid, other: Other, tasks: Sequence[SweptTask], full: Sequence[Results]
-) -> Row:
-    cells: list[Cell] = [
-        compared_cell(column, read_cell(grid.state.cell(task, other.file)), whole, None)
-        for task, column, whole in zip(grid.tasks, tasks, full, strict=True)
-    ]
-    return Row(
-        model=other.subject.name,
-        num_bytes=other.num_bytes,
-        keep=None,
-        num_experts=None,
-        score=None,
-        calibration=None,
-        cells=tuple(cells),
-        mean=mean_cell(tasks, cells),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -171,10 +171,13 @@ def compared_cell(
     )
 
 
-def mean_cell(tasks: Sequence[SweptTask], cells: Sequence[Cell]) -> Cell | None:
+def mean_cell(
+    tasks: Sequence[SweptTask], cells: Sequence[Cell], full: Cell | None = None
+) -> Cell | None:
     """Return the unweighted mean over the tasks that count, variances added.
 
-    None if figures rise for some tasks and fall for others.
+    `full` is the full model's mean, None for its own. The result is None if figures
+    rise for some tasks and fall for others.
     """
     pairs = zip(tasks, cells, strict=True)
     counted = [(task, cell) for task, cell in pairs if task.in_mean]
@@ -182,19 +185,17 @@ def mean_cell(tasks: Sequence[SweptTask], cells: Sequence[Cell]) -> Cell | None:
         return None
     head = mean_of([_estimate(cell) for _, cell in counted])
     found = Cell(task=None, value=head.value, stderr=head.stderr, n=head.n)
-    if counted[0][1].difference is None:
+    if full is None:
         return found
     apart = mean_of([_difference(cell) for _, cell in counted])
-    recoveries = [cell.recovery for _, cell in counted]
-    known = [one for one in recoveries if one is not None]
-    return Cell(
-        task=None,
-        value=head.value,
-        stderr=head.stderr,
-        n=head.n,
+    part, whole = found.value, full.value
+    if not counted[0][0].higher_is_better:
+        part, whole = whole, part
+    return replace(
+        found,
         difference=apart.value,
         interval=apart.interval(),
-        recovery=sum(known) / len(known) if len(known) == len(recoveries) else None,
+        recovery=100 * part / whole if whole else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,16 +13,14 @@ from emo_prune.evaluation.statistics import Z_95
 from emo_prune.report.table import new_table
 from emo_prune.report.units import format_bytes
 
-_COLUMNS = 6  # tasks side by side; more go into a table below
+_COLUMNS = 6  # side by side; more tasks go into a table below
 
 
 def sweep_tables(sweep: Sweep) -> RenderableType:
     """Return the table of budgets and tasks, and that of bytes and accuracy."""
     total = len(sweep.tasks)
-    parts = [
-        _accuracy(sweep, range(start, min(start + _COLUMNS, total)))
-        for start in range(0, total, _COLUMNS)
-    ]
+    starts = [0, *range(_COLUMNS - 2, total, _COLUMNS)]  # mean and drop come first
+    parts = [_accuracy(sweep, range(*ends)) for ends in pairwise([*starts, total])]
     return Group(*parts, _frontier(sweep))
 
 
@@ -36,14 +35,13 @@ def _accuracy(sweep: Sweep, columns: range) -> Table:
         *(("mean", "drop") if first else ()),
         *names,
     )
-    several = len({subset.calibration for subset in sweep.subsets}) > 1
     previous = None
     for row in _rows(sweep):
         if previous is not None and _section(row) != _section(previous):
             table.add_section()
         head = [_value(sweep, row.mean), _drop(row.mean)] if first else []
         cells = [_figure(row.cells[i], _scale(sweep, i)) for i in columns]
-        table.add_row(_label(row, several), *head, *cells)
+        table.add_row(_label(sweep, row), *head, *cells)
         previous = row
     if first:
         table.caption = (
@@ -65,11 +63,10 @@ def _frontier(sweep: Sweep) -> Table:
         "95 %",
         "",
     )
-    several = len({subset.calibration for subset in sweep.subsets}) > 1
     rows = sorted(_rows(sweep), key=lambda row: row.num_bytes)
     for row in rows:
         table.add_row(
-            _label(row, several),
+            _label(sweep, row),
             format_bytes(row.num_bytes),
             f"{row.num_bytes / sweep.full.num_bytes:.1%}",
             _value(sweep, row.mean),
@@ -104,9 +101,12 @@ def _section(row: Row) -> tuple[str | None, str | None]:
     return row.score, row.calibration
 
 
-def _label(row: Row, several: bool) -> str:
+def _label(sweep: Sweep, row: Row) -> str:
+    if row is sweep.full:
+        return "full model"
     if row.score is None:
         return row.model
+    several = len({subset.calibration for subset in sweep.subsets}) > 1
     examples = f", {row.calibration} examples" if several else ""
     return f"{row.keep} {row.score}{examples}"
 
