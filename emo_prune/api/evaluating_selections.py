@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emo_prune.api.evaluating import (
     WhatToScore,
@@ -20,6 +20,9 @@ from emo_prune.architectures import MoEModel
 from emo_prune.evaluation import Comparison, Results, compare, evaluate_with, scorer
 from emo_prune.selection import Selection, check_selection
 from emo_prune.tasks import EvaluationSet
+
+if TYPE_CHECKING:
+    from emo_prune.evaluation.language_model import ScoringLM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,6 @@ def _score(
 
     watcher.say(f"loading {whole.name}")
     model = load_model(whole.folder, device=request.device, dtype=request.dtype)
-    total = sum(len(part.document_sha256) for part in scored.tasks)
     baseline = None
     with scorer(
         model,
@@ -78,16 +80,13 @@ def _score(
     ) as lm:
         for selection in (None, *request.selections):
             name = whole.name if selection is None else subset_name(selection)
-            mask = _mask(model, opened, selection)
-            with mask, watcher.track(f"scoring {name}", total, "documents") as advance:
-                lm.tell(in_documents(advance, total))
-                results = evaluate_with(lm, scored, name=name)
-            say_if_truncated(results, watcher)
+            with routing_as(model, opened, selection):
+                results = score_named(lm, scored, name, watcher)
             yield results, None if baseline is None else compare(results, baseline)
             baseline = baseline or results
 
 
-def _mask(
+def routing_as(
     model: Any, opened: MoEModel, selection: Selection | None
 ) -> AbstractContextManager[None]:
     """Return what makes the model route as a selection says; None changes nothing."""
@@ -96,3 +95,15 @@ def _mask(
     if selection is None:
         return nullcontext()
     return masked(model, opened.architecture, selection.kept, selection.top_k)
+
+
+def score_named(
+    lm: ScoringLM, scored: EvaluationSet, name: str, watcher: Watcher
+) -> Results:
+    """Score by a lent model as it routes now, and tell of progress."""
+    total = sum(len(part.document_sha256) for part in scored.tasks)
+    with watcher.track(f"scoring {name}", total, "documents") as advance:
+        lm.tell(in_documents(advance, total))
+        results = evaluate_with(lm, scored, name=name)
+    say_if_truncated(results, watcher)
+    return results

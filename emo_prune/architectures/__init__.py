@@ -7,7 +7,12 @@ a config key by key; `fingerprint` identifies a checkpoint by its contents. No t
 
 from emo_prune.architectures.config import prune_config
 from emo_prune.architectures.fingerprint import fingerprint
-from emo_prune.architectures.inspection import Inspection, Size, inspect_model
+from emo_prune.architectures.inspection import (
+    Inspection,
+    Size,
+    bytes_keeping,
+    inspect_model,
+)
 from emo_prune.architectures.layout import MoELayer, MoEModel, describe
 from emo_prune.architectures.limits import Limits
 from emo_prune.architectures.table import ARCHITECTURES, Architecture, architecture_of
@@ -21,6 +26,7 @@ __all__ = [
     "MoEModel",
     "Size",
     "architecture_of",
+    "bytes_keeping",
     "describe",
     "fingerprint",
     "inspect_model",

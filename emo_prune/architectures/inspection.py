@@ -96,17 +96,22 @@ def inspect_model(model: MoEModel) -> Inspection:
     )
 
 
-def _size(model: MoEModel, share: float) -> Size:
-    kept = math.floor(share * model.num_experts)
+def bytes_keeping(model: MoEModel, num_experts: int) -> int:
+    """Return the bytes of weights that stay with so many experts in each layer."""
     dropped = sum(
         (layer.expert_bytes + layer.router_bytes)
-        * (1 - min(kept, layer.num_experts) / layer.num_experts)
+        * (1 - min(num_experts, layer.num_experts) / layer.num_experts)
         for layer in model.layers
     ) + sum(tensor.num_bytes for tensor in model.predictors)
+    return round(model.checkpoint.num_bytes - dropped)
+
+
+def _size(model: MoEModel, share: float) -> Size:
+    kept = math.floor(share * model.num_experts)
     return Size(
         share=share,
         num_experts=kept,
-        num_bytes=round(model.checkpoint.num_bytes - dropped),
+        num_bytes=bytes_keeping(model, kept),
         routable=kept >= Limits.of(model).least(),
     )
 

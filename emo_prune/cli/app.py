@@ -16,6 +16,7 @@ from emo_prune.cli.inspect import inspect
 from emo_prune.cli.pretrain import pretrain
 from emo_prune.cli.quickstart import quickstart
 from emo_prune.cli.select import select
+from emo_prune.cli.sweep import sweep
 from emo_prune.cli.verify import verify
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command()(export)
 app.command()(extract)
 app.command()(verify)
 app.command(name="eval")(evaluate)
+app.command()(sweep)
 app.command()(pretrain)
 app.command()(quickstart)
 

@@ -249,8 +249,8 @@ def calibration(
     )
 
 
-def number_of_examples(text: str) -> int | None:
-    """Read --num-examples; None is all of them.
+def number_of_examples(text: str, option: str = "--num-examples") -> int | None:
+    """Read a number of examples; None is all of them. `option` is whose, for errors.
 
     Raises:
         SettingsError: it is no number above zero.
@@ -261,10 +261,10 @@ def number_of_examples(text: str) -> int | None:
         return int(text)
     raise SettingsError(
         "this is not a number of examples",
-        where="--num-examples",
+        where=option,
         got=repr(text),
         expected="a number above zero, or all",
-        hint="try --num-examples 100",
+        hint=f"try {option} 100",
     )
 
 

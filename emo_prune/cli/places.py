@@ -13,6 +13,7 @@ SELECTION = "selection.json"
 SCORES = "scores.safetensors"
 CHECKPOINT = "checkpoint"
 RESULTS = "results.json"
+SWEEP = "sweep.json"
 _EXPORT = re.compile(rf"{CHECKPOINT}(-[a-z0-9_]+)?")
 
 
@@ -73,6 +74,18 @@ def results_of_selection(output: Path | None, selection: Path) -> Path:
         return output if output.suffix == ".json" else output / RESULTS
     prefix = "" if selection.name == SELECTION else f"{selection.stem}."
     return selection.with_name(prefix + RESULTS)
+
+
+def sweep_file(output: Path | None) -> Path:
+    """Return where `sweep` writes: a folder, or the very file if it ends in .json."""
+    if output is None:
+        return ROOT / SWEEP
+    return output if output.suffix == ".json" else output / SWEEP
+
+
+def sweep_state(output: Path) -> Path:
+    """Return where the finished cells of a sweep are kept: beside its output."""
+    return output.with_name(output.name + ".state")
 
 
 def selections() -> list[Path]:

@@ -24,16 +24,20 @@ from emo_prune.evaluation.run import (
     evaluate_with,
     scorer,
 )
+from emo_prune.evaluation.sweep import Cell, Row, Sweep, sweep_schema
 
 __all__ = [
     "CategoryResult",
+    "Cell",
     "Comparison",
     "Difference",
     "Flip",
     "Gates",
     "Question",
     "Results",
+    "Row",
     "Settings",
+    "Sweep",
     "TaskResult",
     "Verdict",
     "check_gates",
@@ -45,4 +49,5 @@ __all__ = [
     "refuse_overlap",
     "results_schema",
     "scorer",
+    "sweep_schema",
 ]

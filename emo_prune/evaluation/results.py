@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import resources
@@ -113,9 +113,9 @@ class Results:
         self, comparison: Comparison | None = None, verdicts: Sequence[Verdict] = ()
     ) -> dict[str, Any]:
         """Return the JSON object that `results.schema.json` describes."""
-        value = {"schema": SCHEMA, **_plain(asdict(self))}
+        value = {"schema": SCHEMA, **plain(asdict(self))}
         if comparison is not None:
-            value["comparison"] = _plain(comparison.to_dict())
+            value["comparison"] = plain(comparison.to_dict())
         if verdicts:
             value["gates"] = [verdict.to_dict() for verdict in verdicts]
         return value
@@ -137,7 +137,7 @@ class Results:
 
         try:
             value = json.loads(text)
-            fastjsonschema.compile(results_schema())(value)
+            _validator()(value)
         except (json.JSONDecodeError, fastjsonschema.JsonSchemaValueException) as error:
             raise EvaluationError(
                 "these are no results of an evaluation",
@@ -171,9 +171,18 @@ def results_schema() -> dict[str, Any]:
     return schema
 
 
-def _plain(value: Any) -> Any:
+@cache
+def _validator() -> Callable[[Any], Any]:
+    import fastjsonschema
+
+    validate: Callable[[Any], Any] = fastjsonschema.compile(results_schema())
+    return validate
+
+
+def plain(value: Any) -> Any:
+    """Return a value with lists for tuples, as JSON has it."""
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     return value

@@ -1,0 +1,129 @@
+"""Tasks, budgets and scores in one run that can be stopped at any moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_prune.api.calibrating import RunOptions
+from emo_prune.api.opening import open_local
+from emo_prune.api.streaming import resolved_dtype
+from emo_prune.api.subject import subject
+from emo_prune.api.sweep_cells import CellOptions, Grid, Other, Subset, complete
+from emo_prune.api.sweep_rows import PACKAGES, gathered
+from emo_prune.api.sweep_state import SweepState
+from emo_prune.api.sweep_tasks import SweepTask
+from emo_prune.api.watcher import Watcher
+from emo_prune.architectures import MoEModel
+from emo_prune.checkpoint import Checkpoint, open_checkpoint
+from emo_prune.evaluation import Sweep
+from emo_prune.provenance import canonical_json, digest_of, versions
+from emo_prune.selection import Budget, Keep, Limits, check_score, resolve_budget
+
+_SAMPLE_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRequest(CellOptions):
+    """What to sweep over: tasks, budgets, scores and sizes of calibration.
+
+    sizes: numbers of examples; None is all. also: other models (folders or Hub ids),
+    scored whole. force: forget the finished cells of an earlier run.
+    """
+
+    model: str
+    tasks: tuple[SweepTask, ...]
+    keeps: tuple[Keep, ...]
+    scores: tuple[str, ...]
+    sizes: tuple[int | None, ...] = (100,)
+    also: tuple[str, ...] = ()
+    force: bool = False
+
+
+def sweep(request: SweepRequest, state: Path, watcher: Watcher | None = None) -> Sweep:
+    """Score a model, and its subsets for every task, budget, score and size.
+
+    For each task the examples pass through the model once (for each size), and every
+    cell is scored with the model's routers masked: it is loaded once, and nothing is
+    exported. Finished cells are kept in the folder `state` and not computed again.
+
+    Raises:
+        StaleRun: the folder holds cells of another model, or of other options.
+        BudgetError, SelectionError: a budget or score is not possible.
+        CalibrationOverlap: a document to be scored has chosen experts.
+        EmoPruneError: a model or a task cannot be used.
+    """
+    watcher = watcher or Watcher()
+    for score in request.scores:
+        check_score(score)
+    whole = subject(request.model)
+    opened, identity = open_local(str(whole.folder))
+    budgets = _budgets(request, opened)
+    grid = Grid(
+        whole=whole,
+        opened=opened,
+        identity=identity,
+        state=SweepState(state, _key(request, opened, identity)),
+        tasks=request.tasks,
+        subsets=tuple(
+            Subset(budget=budget, score=score, num_examples=size)
+            for score in dict.fromkeys(request.scores)
+            for size in dict.fromkeys(request.sizes)
+            for budget in budgets
+        ),
+        others=tuple(_other(name) for name in dict.fromkeys(request.also)),
+        options=request,
+    )
+    with grid.state.held(force=request.force):
+        complete(grid, watcher)
+        return gathered(grid, budgets)
+
+
+def _budgets(request: SweepRequest, opened: MoEModel) -> list[Budget]:
+    """Return the budgets, each number of experts once."""
+    found: dict[int, Budget] = {}
+    for keep in request.keeps:
+        budget = resolve_budget(
+            keep, Limits.of(opened), lower_top_k=request.lower_top_k
+        )
+        found.setdefault(budget.num_experts, budget)
+    return list(found.values())
+
+
+def _key(request: SweepRequest, opened: MoEModel, identity: str) -> dict[str, object]:
+    """Return what must be alike for cells to stand in one table."""
+    return {
+        "model": identity,
+        "dtype": resolved_dtype(opened, RunOptions(dtype=request.dtype)),
+        "num_fewshot": request.options.num_fewshot,
+        "answer": request.options.answer,
+        "protocol": request.options.protocol,
+        "seed": request.options.seed,
+        "limit": request.limit,
+        "lower_top_k": request.lower_top_k,
+        "versions": versions(*PACKAGES),
+    }
+
+
+def _other(model: str) -> Other:
+    found = subject(model)
+    checkpoint = open_checkpoint(str(found.folder))
+    return Other(
+        subject=found, num_bytes=checkpoint.num_bytes, identity=_identity(checkpoint)
+    )
+
+
+def _identity(checkpoint: Checkpoint) -> str:
+    """Tell checkpoints of any kind apart, by config, tensors and samples of them."""
+    tensors = sorted(checkpoint.tensors.values(), key=lambda tensor: tensor.name)
+    table = [[tensor.name, tensor.dtype, list(tensor.shape)] for tensor in tensors]
+    samples = (
+        checkpoint.source.read(
+            tensor.shard,
+            tensor.start,
+            tensor.start + min(tensor.num_bytes, _SAMPLE_BYTES),
+        )
+        for tensor in tensors
+    )
+    facts = (canonical_json(part).encode() for part in (dict(checkpoint.config), table))
+    return digest_of([*facts, *samples])
