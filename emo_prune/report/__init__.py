@@ -2,5 +2,5 @@
 
 `inspection_table`, `selection_table`, `plan_table` and `results_table` take values of
 the earlier rooms and return Rich renderables. Import each from its own file: they do
-not need one another's rooms.
+not need one another's rooms. `page` makes one HTML page from the files themselves.
 """
