@@ -13,6 +13,7 @@ SELECTION = "selection.json"
 SCORES = "scores.safetensors"
 CHECKPOINT = "checkpoint"
 RESULTS = "results.json"
+REPORT = "report.html"
 _EXPORT = re.compile(rf"{CHECKPOINT}(-[a-z0-9_]+)?")
 
 
@@ -63,6 +64,35 @@ def results_file(
             where=file,
             got=f"working folder {Path.cwd()}",
             hint="choose another place with -o",
+        )
+    return file
+
+
+def report_file(output: Path | None, path: Path) -> Path:
+    """Return where `report` writes: in a folder, else beside the file or checkpoint.
+
+    Raises:
+        SettingsError: the name is not one of a page, or is within a checkpoint, where
+            `verify` would find a file too many.
+    """
+    whole = (path / "config.json").is_file()  # a checkpoint stays as it is
+    if output is not None:
+        file = output
+    elif path.is_dir() and not whole:
+        file = path / REPORT
+    else:
+        name = path.resolve().name if whole else path.stem
+        file = Path(os.path.normpath(path / ".." / f"{name}.html"))
+    inside = (file.parent / "config.json").is_file()
+    if file.suffix.lower() not in (".html", ".htm") or inside:
+        raise SettingsError(
+            "the page would be written into a checkpoint"
+            if inside
+            else "the page needs the name of an HTML file",
+            where="--output",
+            got=file,
+            expected="a name that ends in .html, outside of checkpoints",
+            hint="try -o report.html",
         )
     return file
 
