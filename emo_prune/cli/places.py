@@ -75,7 +75,9 @@ def report_file(output: Path | None, path: Path) -> Path:
         SettingsError: the name is not one of a page, or is within a checkpoint, where
             `verify` would find a file too many.
     """
-    whole = (path / "config.json").is_file()  # a checkpoint stays as it is
+    from emo_prune.report.page import is_checkpoint
+
+    whole = is_checkpoint(path)
     if output is not None:
         file = output
     elif path.is_dir() and not whole:
@@ -83,7 +85,7 @@ def report_file(output: Path | None, path: Path) -> Path:
     else:
         name = path.resolve().name if whole else path.stem
         file = Path(os.path.normpath(path / ".." / f"{name}.html"))
-    inside = (file.parent / "config.json").is_file()
+    inside = is_checkpoint(file.parent)
     if file.suffix.lower() not in (".html", ".htm") or inside:
         raise SettingsError(
             "the page would be written into a checkpoint"

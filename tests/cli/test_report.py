@@ -49,6 +49,7 @@ def test_a_report_is_replaced_and_nothing_else_is(run: Run, exported: Path) -> N
         (("broken.json",), "not valid JSON"),
         (("foreign.json",), "nothing to report on"),
         (("empty",), "nothing to report on"),
+        (("model",), "emo_prune.json"),
         (("newer.json",), "emo-prune/selection/9"),
         (("bare.json",), "bare.json"),
         (("foreign.json", "-o", "page.json"), ".html"),
@@ -61,6 +62,7 @@ def test_what_cannot_be_shown_is_named_and_nothing_is_written(
     Path("empty").mkdir()
     Path("model").mkdir()
     Path("model/config.json").write_text("{}")
+    Path("model/model.safetensors").touch()
     Path("broken.json").write_text('{"schema": ')
     Path("foreign.json").write_text('{"schema": "somebody/else"}')
     Path("newer.json").write_text('{"schema": "emo-prune/selection/9"}')
@@ -68,6 +70,15 @@ def test_what_cannot_be_shown_is_named_and_nothing_is_written(
     before = sorted(workplace.rglob("*"))
     assert_named(run("report", *arguments), word)
     assert sorted(workplace.rglob("*")) == before
+
+
+def test_any_config_does_not_make_a_folder_a_checkpoint(
+    run: Run, exported: Path
+) -> None:
+    Path("config.json").write_text("{}")  # of some other program
+    made = run("report", ".")
+    assert made.code == 0, made.err
+    assert Path("report.html").is_file()
 
 
 def test_an_impossible_selection_is_named(run: Run, exported: Path) -> None:

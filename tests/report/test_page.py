@@ -230,6 +230,15 @@ def test_a_broken_neighbour_is_named(folder: Path, name: str, edit: Edit) -> Non
         html_of(folder)
 
 
+def test_an_export_shows_the_record_of_its_source(folder: Path, edit: Edit) -> None:
+    record = json.loads((PRETRAINED / "emo_prune.json").read_text())
+    edit("checkpoint/emo_prune.json", lambda value: value.update(parent=record))
+    text = html_of(folder)
+    assert (
+        "Pretraining: emo <small>checkpoint/emo_prune.json, its source</small>" in text
+    )
+
+
 def test_an_export_whose_selection_was_edited_is_refused(
     folder: Path, edit: Edit
 ) -> None:

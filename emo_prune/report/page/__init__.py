@@ -5,7 +5,12 @@ network, no clock, the same artifacts give the same bytes. `kinds` says which ki
 artifact is shown how; a new kind is a file beside it and a row there.
 """
 
-from emo_prune.report.page.artifacts import Artifact, Found, find_artifacts
+from emo_prune.report.page.artifacts import (
+    Artifact,
+    Found,
+    find_artifacts,
+    is_checkpoint,
+)
 from emo_prune.report.page.document import is_page, page
 
-__all__ = ["Artifact", "Found", "find_artifacts", "is_page", "page"]
+__all__ = ["Artifact", "Found", "find_artifacts", "is_checkpoint", "is_page", "page"]

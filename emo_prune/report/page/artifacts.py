@@ -76,8 +76,9 @@ def find_artifacts(path: Path) -> Found:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Tell whether a folder is one that checkpoints are kept in."""
-    return (path / "config.json").is_file()
+    """Tell whether a folder has a config, and weights or a record beside it."""
+    known = (path / RECORD).is_file() or any(path.glob("model*.safetensors"))
+    return known and (path / "config.json").is_file()
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:

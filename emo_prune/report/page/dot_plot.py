@@ -12,6 +12,7 @@ from emo_prune.report.page.picture import line, picture, words
 _WIDTH = 360.0  # of a small phone: it is shown there as it is, elsewhere larger
 _ROW = 36.0
 _MARGIN = 12.0
+_LONGEST = 30  # letters of a label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +52,15 @@ def _values(dot: Dot) -> list[float]:
     return [dot.value, *(dot.interval or ()), *other]
 
 
+def _short(label: str) -> str:
+    return label if len(label) <= _LONGEST else label[: _LONGEST - 3] + "..."
+
+
 def _row(dot: Dot, axis: Axis, top: float) -> Markup:
     y = f"{top + 26:g}"
     shapes = [
-        words(0, f"{top + 14:g}", dot.label, kind="label"),
+        tag("title", f"{dot.label}: {dot.text}"),
+        words(0, f"{top + 14:g}", _short(dot.label), kind="label"),
         words(_WIDTH, f"{top + 14:g}", dot.text, anchor="end"),
     ]
     if dot.interval is not None:
