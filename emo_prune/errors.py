@@ -28,6 +28,7 @@
     │   └── NotExact               the layout asked for cannot hold this model exactly
     ├── EvaluationError
     │   └── CalibrationOverlap     eval would score documents select has seen
+    ├── ReportError                an artifact that cannot be shown
     ├── PretrainingError           training a model from nothing
     │   ├── BadRecipe              sizes, lengths and rates of a training
     │   ├── BadCorpus              the documents to train on
@@ -183,6 +184,10 @@ class EvaluationError(EmoPruneError):
 
 class CalibrationOverlap(EvaluationError):
     """The evaluation would score documents the experts were chosen on."""
+
+
+class ReportError(EmoPruneError):
+    """There is nothing to show, or it is not what its schema says."""
 
 
 class PretrainingError(EmoPruneError):

@@ -15,6 +15,7 @@ from emo_prune.cli.extract import extract
 from emo_prune.cli.inspect import inspect
 from emo_prune.cli.pretrain import pretrain
 from emo_prune.cli.quickstart import quickstart
+from emo_prune.cli.report import report
 from emo_prune.cli.select import select
 from emo_prune.cli.sweep import sweep
 from emo_prune.cli.verify import verify
@@ -33,6 +34,7 @@ app.command()(extract)
 app.command()(verify)
 app.command(name="eval")(evaluate)
 app.command()(sweep)
+app.command()(report)
 app.command()(pretrain)
 app.command()(quickstart)
 

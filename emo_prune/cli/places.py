@@ -14,6 +14,7 @@ SCORES = "scores.safetensors"
 CHECKPOINT = "checkpoint"
 RESULTS = "results.json"
 SWEEP = "sweep.json"
+REPORT = "report.html"
 _EXPORT = re.compile(rf"{CHECKPOINT}(-[a-z0-9_]+)?")
 
 
@@ -86,6 +87,37 @@ def sweep_file(output: Path | None) -> Path:
 def sweep_state(output: Path) -> Path:
     """Return where the finished cells of a sweep are kept: beside its output."""
     return output.with_name(output.name + ".state")
+
+
+def report_file(output: Path | None, path: Path) -> Path:
+    """Return where `report` writes: in a folder, else beside the file or checkpoint.
+
+    Raises:
+        SettingsError: the name is not one of a page, or is within a checkpoint, where
+            `verify` would find a file too many.
+    """
+    from emo_prune.report.page import is_checkpoint
+
+    whole = is_checkpoint(path)
+    if output is not None:
+        file = output
+    elif path.is_dir() and not whole:
+        file = path / REPORT
+    else:
+        name = path.resolve().name if whole else path.stem
+        file = Path(os.path.normpath(path / ".." / f"{name}.html"))
+    inside = is_checkpoint(file.parent)
+    if file.suffix.lower() not in (".html", ".htm") or inside:
+        raise SettingsError(
+            "the page would be written into a checkpoint"
+            if inside
+            else "the page needs the name of an HTML file",
+            where="--output",
+            got=file,
+            expected="a name that ends in .html, outside of checkpoints",
+            hint="try -o report.html",
+        )
+    return file
 
 
 def selections() -> list[Path]:

@@ -2,5 +2,6 @@
 
 `inspection_table`, `selection_table`, `plan_table` and `results_table` take values of
 the earlier rooms and return Rich renderables; `junit_xml` and `markdown_summary` return
-what CI reads. Import each from its own file: they do not need one another's rooms.
+what CI reads; `page` makes one HTML page from the files themselves. Import each from
+its own file: they do not need one another's rooms.
 """

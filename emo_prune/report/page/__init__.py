@@ -1,0 +1,16 @@
+"""One self-contained HTML page from the artifacts of the other commands.
+
+`find_artifacts` reads a file or a folder, `page` turns what it found into HTML: no
+network, no clock, the same artifacts give the same bytes. `kinds` says which kind of
+artifact is shown how; a new kind is a file beside it and a row there.
+"""
+
+from emo_prune.report.page.artifacts import (
+    Artifact,
+    Found,
+    find_artifacts,
+    is_checkpoint,
+)
+from emo_prune.report.page.document import is_page, page
+
+__all__ = ["Artifact", "Found", "find_artifacts", "is_checkpoint", "is_page", "page"]

@@ -1,0 +1,135 @@
+"""Find the artifacts of a file or a folder, and know them by their schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emo_prune.errors import ReportError
+from emo_prune.export import RECORD
+from emo_prune.provenance import sha256_bytes, strict_json
+from emo_prune.report.page import scores
+
+_PREFIX = "emo-prune/"
+_DEPTH = 2  # emo-prune-out/<task>/checkpoint/
+_UNFINISHED = (".partial", ".replaced", ".resume", ".run")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A JSON document of this program.
+
+    name: its path below what was asked for. sha256: of the file's bytes.
+    """
+
+    name: str
+    schema: str
+    value: Mapping[str, Any]
+    sha256: str
+
+    def inner(self, key: str, what: str) -> Artifact | None:
+        """Return the artifact this one holds under a key, if it does."""
+        value = self.value.get(key)
+        schema = _schema(value)
+        if value is None or schema is None:
+            return None
+        name = f"{self.name}, {what}"
+        return Artifact(name=name, schema=schema, value=value, sha256=self.sha256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """All artifacts of a file or folder, by name, and what it is called."""
+
+    name: str
+    artifacts: tuple[Artifact, ...]
+
+
+def find_artifacts(path: Path) -> Found:
+    """Read a JSON file, a checkpoint's record, or every artifact below a folder.
+
+    Raises:
+        ReportError: there is none, or a file is not JSON.
+    """
+    if is_checkpoint(path):
+        files = [path / RECORD]
+    elif path.is_dir():
+        files = sorted(_files(path, _DEPTH))
+    else:
+        files = [path]
+    root = path if path.is_dir() else path.parent
+    read = (_read(file, file.relative_to(root).as_posix()) for file in files)
+    artifacts = tuple(artifact for artifact in read if artifact is not None)
+    if not artifacts:
+        raise ReportError(
+            "there is nothing to report on",
+            where=path,
+            got=f"{len(files)} JSON files, none of this program",
+            expected="selection.json, results.json, a checkpoint with "
+            f"{RECORD}, or a folder of these",
+            hint="run `emo-prune select` or `emo-prune eval` first",
+        )
+    return Found(name=path.resolve().name, artifacts=artifacts)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a folder has a config, and weights or a record beside it."""
+    known = (path / RECORD).is_file() or any(path.glob("model*.safetensors"))
+    return known and (path / "config.json").is_file()
+
+
+def _files(folder: Path, depth: int) -> Iterator[Path]:
+    if is_checkpoint(folder):
+        yield from (file for file in [folder / RECORD] if file.is_file())
+        return
+    for path in folder.iterdir():
+        if path.is_file() and path.name.endswith((".json", *scores.FILES)):
+            yield path
+        elif depth and path.is_dir() and not path.name.endswith(_UNFINISHED):
+            yield from _files(path, depth - 1)
+
+
+def _read(file: Path, name: str) -> Artifact | None:
+    """Return the artifact in a file; None if it is JSON of something else."""
+    try:
+        data = file.read_bytes()
+        if file.name.endswith(scores.FILES):
+            value = scores.scores_value(file)
+        else:
+            value = strict_json(data)
+            _refuse_giants(value)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, OSError)
+        raise ReportError(
+            "this file cannot be read" if missing else "this file is not valid JSON",
+            where=file,
+            got=(error.strerror if isinstance(error, OSError) else None) or error,
+            expected="JSON that a command of this program wrote",
+            hint="give selection.json, results.json, a checkpoint or a folder of them",
+        ) from None
+    schema = _schema(value)
+    if schema is None:
+        return None
+    return Artifact(name=name, schema=schema, value=value, sha256=sha256_bytes(data))
+
+
+def _schema(value: Any) -> str | None:
+    schema = value.get("schema") if isinstance(value, dict) else None
+    ours = isinstance(schema, str) and schema.startswith(_PREFIX)
+    return str(schema) if ours else None
+
+
+def _refuse_giants(value: Any) -> None:
+    """Raise `ValueError` for an integer that no float can hold."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            waiting.extend(one.values() if isinstance(one, dict) else one)
+        elif isinstance(one, int) and abs(one) >= 2**63:
+            raise ValueError("a number is too large")
+        elif isinstance(one, float) and not math.isfinite(one):
+            raise ValueError("a number is not finite")

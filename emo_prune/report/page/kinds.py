@@ -1,0 +1,78 @@
+"""Which kind of artifact is shown how.
+
+A new kind is a file beside this one that holds a `Render`, and a row in `KINDS` under
+the name of its schema; the order of the rows is that of the page. An artifact of a kind
+that is not here is named at the end of the page as not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from emo_prune.errors import ReportError
+from emo_prune.evaluation.results import SCHEMA as RESULTS
+from emo_prune.export import PRETRAIN_SCHEMA
+from emo_prune.export.record import SCHEMA as EXPORT
+from emo_prune.report.page.artifacts import Artifact
+from emo_prune.report.page.export import export_section
+from emo_prune.report.page.pretrained import pretrained_section
+from emo_prune.report.page.results import results_section
+from emo_prune.report.page.scores import SCHEMA as SCORES
+from emo_prune.report.page.section import Render, Section
+from emo_prune.report.page.selection import selection_section
+from emo_prune.selection.selection import SCHEMA as SELECTION
+
+KINDS: Mapping[str, Render] = {
+    RESULTS: results_section,
+    SELECTION: selection_section,
+    EXPORT: export_section,
+    PRETRAIN_SCHEMA: pretrained_section,
+}
+_WITHIN = frozenset({SCORES})  # shown in the section of another
+_INNER = (("selection", "its selection"), ("parent", "its source"))
+
+
+def sections(artifacts: Sequence[Artifact]) -> list[Section]:
+    """Return the sections of all artifacts whose kind is known, in the page's order.
+
+    Raises:
+        EmoPruneError: an artifact breaks its schema, or none is of a known kind.
+    """
+    order = list(KINDS)
+    shown = [one for one in _all(artifacts) if one.schema in KINDS]
+    if not shown:
+        raise ReportError(
+            "no artifact is of a kind that can be shown",
+            where=", ".join(one.name for one in artifacts),
+            got=", ".join(sorted({one.schema for one in artifacts})),
+            expected=", ".join(order),
+            hint="give selection.json, results.json, a checkpoint or a folder of them",
+        )
+    # Within a kind what was compared comes first, then all by name: sorting is stable.
+    shown.sort(key=lambda one: (order.index(one.schema), "comparison" not in one.value))
+    return [KINDS[one.schema](one, artifacts) for one in shown]
+
+
+def not_shown(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Return the artifacts of other kinds."""
+    return [one for one in artifacts if one.schema not in _WITHIN | KINDS.keys()]
+
+
+def _all(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Return the artifacts and those inside them; of equal ones only the first."""
+    found = list(artifacts)
+    for artifact in found:  # grows while it is walked
+        found += [one for one in _inside(artifact) if not _known(one, found)]
+    return found
+
+
+def _inside(artifact: Artifact) -> Iterator[Artifact]:
+    if artifact.schema == EXPORT:
+        for key, what in _INNER:
+            inner = artifact.inner(key, what)
+            if inner is not None:
+                yield inner
+
+
+def _known(artifact: Artifact, found: Sequence[Artifact]) -> bool:
+    return any(artifact.value == other.value for other in found)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emo_prune.cli import main
+from emo_prune.report.page import find_artifacts, page
+from tests.cli.conftest import MADE_UP
+from tests.tiny_models import save_tiny
+
+Edit = Callable[[str, Callable[[dict[str, Any]], object]], None]
+
+
+@pytest.fixture(scope="session")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the commands wrote: a selection, an export, and two results."""
+    work = tmp_path_factory.mktemp("road")
+    save_tiny(work / "tiny-emo", "emo")
+    for name, rows in (("calibration", MADE_UP[::2]), ("questions", MADE_UP[1::2])):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (work / f"{name}.jsonl").write_text(text)
+    chosen = ["--examples", "calibration.jsonl", "--keep", "50%", "--save-scores"]
+    score = ["--examples", "questions.jsonl"]
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(work):
+        patch.setenv("XDG_CACHE_HOME", str(work / ".cache"))
+        for arguments in (
+            ["select", "-m", "tiny-emo", *chosen],
+            ["export", "-m", "tiny-emo"],
+            ["eval", *score, "--baseline", "source"],
+            ["eval", "tiny-emo", *score, "-o",
+             "emo-prune-out/calibration/results-tiny-emo.json"],
+        ):  # fmt: skip
+            assert main(arguments) == 0, arguments
+    return work / "emo-prune-out/calibration"
+
+
+@pytest.fixture
+def folder(road: Path, tmp_path: Path) -> Path:
+    """A copy of the road that a test may change."""
+    return Path(shutil.copytree(road, tmp_path / "calibration"))
+
+
+@pytest.fixture
+def edit(folder: Path) -> Edit:
+    """Change the JSON of an artifact in the folder."""
+
+    def change(name: str, how: Callable[[dict[str, Any]], object]) -> None:
+        file = folder / name
+        value = json.loads(file.read_text())
+        how(value)
+        file.write_text(json.dumps(value))
+
+    return change
+
+
+def html_of(path: Path) -> str:
+    """Return the page of an artifact or a folder."""
+    return page(find_artifacts(path))

@@ -1,0 +1,64 @@
+"""The page in a real browser: no complaint, and its tables sort."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.report.browser import Tab, browser
+from tests.report.conftest import html_of
+from tests.report.test_page import PRETRAINED
+
+TABLE = "document.querySelector('table')"  # the points of the loss
+LOSSES = f"[...{TABLE}.tBodies[0].rows].map(row => row.cells[1].textContent)"
+TITLE = f"{TABLE}.tHead.rows[0].cells[1]"
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pages(road: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    made = [folder / "road.html", folder / "pretrained.html"]
+    for file, source in zip(made, (road, PRETRAINED), strict=True):
+        file.write_text(html_of(source), encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1000])
+def test_it_opens_from_disk_without_complaint_and_fits(
+    tab: Tab, pages: list[Path], width: int, dark: bool
+) -> None:
+    for file in pages:
+        tab.open(file, width=width, dark=dark)
+        assert tab.complaints == []
+        assert tab.asked_for == [file.as_uri()]
+        assert tab.run("document.documentElement.scrollWidth") <= width
+        paper = tab.run("getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(255, 255, 255)") is not dark
+
+
+def test_a_click_sorts_a_table_and_another_turns_it_round(
+    tab: Tab, pages: list[Path]
+) -> None:
+    tab.open(pages[1])
+    losses = [float(text) for text in tab.run(LOSSES)]
+    assert losses != sorted(losses)
+    tab.run(f"{TITLE}.querySelector('button').click()")
+    assert [float(text) for text in tab.run(LOSSES)] == sorted(losses)
+    assert tab.run(f"{TITLE}.getAttribute('aria-sort')") == "ascending"
+    tab.run(f"{TITLE}.querySelector('button').click()")
+    assert [float(text) for text in tab.run(LOSSES)] == sorted(losses, reverse=True)
+    assert tab.complaints == []
+
+
+def test_it_prints(tab: Tab, pages: list[Path]) -> None:
+    tab.open(pages[0])
+    assert tab.printed().startswith(b"%PDF")

@@ -1,0 +1,250 @@
+"""The page shows what the artifacts say, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import emo_prune
+from emo_prune.errors import EmoPruneError, ReportError
+from emo_prune.report.page import find_artifacts, page
+from tests.report.conftest import Edit, html_of
+
+PRETRAINED = Path(emo_prune.__file__).parent / "worlds/checkpoints/emo"
+HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u0000"
+
+
+class Reader(HTMLParser):
+    """Collects elements, their attributes, exact numbers and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.exact: list[Any] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.elements.append((tag, found))
+        if tag == "data":
+            self.exact.append(json.loads(found["value"] or ""))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def of(road: Path, name: str) -> Any:
+    return json.loads((road / name).read_text())
+
+
+def test_every_kind_of_artifact_has_its_section(road: Path) -> None:
+    text = html_of(road)
+    titles = re.findall("<h2>(.*?) <small>", text)
+    assert [title.split(":")[0] for title in titles] == [
+        "Evaluation", "Evaluation", "Selection", "Export",
+    ]  # fmt: skip
+    assert "Pretraining: emo" in html_of(PRETRAINED)
+    for name in ("selection.json", "results.json", "checkpoint"):
+        assert html_of(road / name).count("<section") == (
+            2 if name == "checkpoint" else 1  # an export holds its selection
+        )
+
+
+def test_the_numbers_of_each_layer_are_those_of_the_selection(road: Path) -> None:
+    selection = of(road, "selection.json")
+    shown = Reader(html_of(road / "selection.json")).exact
+    for layer in selection["layers"]:
+        for number in numbers({k: v for k, v in layer.items() if k != "kept"}):
+            assert number in shown
+        assert ", ".join(map(str, layer["kept"])) in html_of(road / "selection.json")
+
+
+def test_figures_differences_intervals_and_recovery_are_those_of_the_results(
+    road: Path,
+) -> None:
+    results = of(road, "results.json")
+    shown = Reader(html_of(road / "results.json")).exact
+    parts = (results["categories"], results["comparison"]["categories"])
+    assert results["comparison"]["headline"]["interval"]
+    for number in numbers(parts):
+        assert number in shown
+    for task in results["tasks"]:
+        for number in numbers({**task, "questions": []}):
+            assert number in shown
+
+
+def test_the_points_of_the_loss_are_those_of_the_record() -> None:
+    record = json.loads((PRETRAINED / "emo_prune.json").read_text())
+    shown = Reader(html_of(PRETRAINED)).exact
+    for number in numbers((record["loss_by_step"], record["data"], record["final"])):
+        assert number in shown
+
+
+def test_the_heat_map_has_a_cell_for_each_kept_expert(road: Path) -> None:
+    reader = Reader(html_of(road / "selection.json"))
+    paths = [a for tag, a in reader.elements if tag == "path"]
+    cells = [str(path["d"]).count("M") for path in paths]
+    assert cells == [len(x["kept"]) for x in of(road, "selection.json")["layers"]]
+
+
+def test_scores_beside_a_selection_shade_every_expert(road: Path) -> None:
+    text = html_of(road)
+    assert "by the scores beside the selection" in text
+    assert "not shown" not in text
+    reader = Reader(text)
+    layers = of(road, "selection.json")["layers"]
+    cells = {"kept": 0, "left": 0}
+    for tag, attributes in reader.elements:
+        if tag == "path":
+            kind = str(attributes["class"]).split()[0]
+            cells[kind] += str(attributes["d"]).count("M")
+    kept = sum(len(layer["kept"]) for layer in layers)
+    assert cells == {"kept": kept, "left": 8 * len(layers) - kept}
+
+
+def test_hashes_versions_and_fingerprint_are_there(road: Path) -> None:
+    text = html_of(road)
+    selection, results = of(road, "selection.json"), of(road, "results.json")
+    for value in (
+        selection["model"]["fingerprint"],
+        results["prompts_sha256"],
+        results["documents_sha256"],
+        *selection["versions"].values(),
+        *results["versions"].values(),
+    ):
+        assert value in text
+
+
+def test_flipped_questions_are_those_that_one_of_the_two_has_right(
+    folder: Path, edit: Edit
+) -> None:
+    assert "is known where the baseline" in html_of(folder / "results.json")
+    questions = of(folder, "results.json")["tasks"][0]["questions"]
+    wanted = [1.0 - questions[0]["score"]] + [q["score"] for q in questions[1:]]
+
+    def flip_the_first(baseline: dict[str, Any]) -> None:
+        for question, score in zip(
+            baseline["tasks"][0]["questions"], wanted, strict=True
+        ):
+            question["score"] = score
+
+    edit("results-tiny-emo.json", flip_the_first)
+    text = html_of(folder)
+    won = questions[0]["score"] == 1.0
+    assert f"Questions that flipped: {1 - won} lost, {int(won)} won" in text
+    assert f"<code>{questions[0]['document_sha256']}</code>" in text
+
+
+def test_a_hostile_name_is_text(folder: Path, edit: Edit) -> None:
+    edit("selection.json", lambda value: value["model"].update(name=HOSTILE))
+    edit("results.json", lambda value: value.update(model=HOSTILE, task=HOSTILE))
+    edit("results.json", lambda value: value["comparison"].update(baseline=HOSTILE))
+    edit("results.json", lambda value: value["categories"][0].update(name=HOSTILE))
+    reader = Reader(html_of(folder))
+    names = [tag for tag, _ in reader.elements]
+    assert names.count("script") == 1
+    assert "img" not in names
+    assert not any(key.startswith("on") for _, a in reader.elements for key in a)
+    assert HOSTILE.replace("\0", "\ufffd") in "".join(reader.text)
+
+
+def test_style_and_script_are_the_only_ones_the_page_allows(road: Path) -> None:
+    text = html_of(road)
+    policy = re.search('Security-Policy" content="(.*?)"', text)
+    assert policy is not None
+    assert policy[1].startswith("default-src &#x27;none&#x27;; ")
+    assert "unsafe" not in policy[1]
+    assert " style=" not in text
+
+
+@pytest.mark.parametrize("where", ["road", "pretrained"])
+def test_nothing_is_fetched_from_anywhere(road: Path, where: str) -> None:
+    text = html_of(road if where == "road" else PRETRAINED)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", text.split("<script>")[0])
+    for _, attributes in Reader(text).elements:
+        assert "src" not in attributes
+        assert (attributes.get("href") or "#").startswith("#")
+
+
+def test_the_same_artifacts_give_the_same_bytes_anywhere(
+    road: Path, folder: Path
+) -> None:
+    assert html_of(road) == html_of(folder)
+    assert str(road.parent) not in html_of(road)
+
+
+def test_a_kind_that_is_not_known_is_named_as_not_shown(folder: Path) -> None:
+    (folder / "later.json").write_text('{"schema": "emo-prune/later/1"}')
+    (folder / "foreign.json").write_text("[]")
+    text = html_of(folder)
+    assert "later.json (emo-prune/later/1)" in text
+    assert "foreign.json" not in text
+
+
+def test_the_page_of_several_categories_ends_in_their_mean(
+    folder: Path, edit: Edit
+) -> None:
+    def add(value: dict[str, Any]) -> None:
+        for name, counted in (("law", True), ("other", False)):
+            value["categories"].append(
+                {**value["categories"][0], "name": name, "in_headline": counted}
+            )
+
+    edit("results.json", add)
+    text = html_of(folder / "results.json")
+    assert "other (outside the mean)" in text
+    foot = re.search("<tfoot>.*?</tfoot>", text)
+    assert foot is not None
+    assert '<th scope="row">mean</th>' in foot[0]
+
+
+@pytest.mark.parametrize("name", ["results-tiny-emo.json", "scores.safetensors"])
+def test_a_broken_neighbour_is_named(folder: Path, name: str, edit: Edit) -> None:
+    if name.endswith("json"):
+        edit(name, lambda value: value.update(tasks=[{}]))
+    else:
+        (folder / name).write_bytes(b"broken")
+    with pytest.raises(EmoPruneError, match=name):
+        html_of(folder)
+
+
+def test_an_export_shows_the_record_of_its_source(folder: Path, edit: Edit) -> None:
+    record = json.loads((PRETRAINED / "emo_prune.json").read_text())
+    edit("checkpoint/emo_prune.json", lambda value: value.update(parent=record))
+    text = html_of(folder)
+    assert (
+        "Pretraining: emo <small>checkpoint/emo_prune.json, its source</small>" in text
+    )
+
+
+def test_an_export_whose_selection_was_edited_is_refused(
+    folder: Path, edit: Edit
+) -> None:
+    def edited(value: dict[str, Any]) -> None:
+        value["selection"]["layers"][0]["retained_mass"] = 1.0
+
+    edit("checkpoint/emo_prune.json", edited)
+    with pytest.raises(ReportError, match="edited"):
+        page(find_artifacts(folder))
