@@ -12,7 +12,13 @@ from typing import Any
 from emo_prune.errors import StaleRun
 from emo_prune.evaluation.compare import compare
 from emo_prune.evaluation.results import Results, plain
-from emo_prune.evaluation.statistics import Z_95, Estimate, mean_of
+from emo_prune.evaluation.statistics import (
+    CONFIDENCE,
+    Estimate,
+    interval,
+    mean_of,
+    two_sided,
+)
 from emo_prune.provenance import readable_json
 
 SCHEMA = "emo-prune/sweep/1"
@@ -194,7 +200,7 @@ def mean_cell(
     return replace(
         found,
         difference=apart.value,
-        interval=apart.interval(),
+        interval=interval(apart.value, apart.stderr),
         recovery=100 * part / whole if whole else None,
     )
 
@@ -208,5 +214,5 @@ def _difference(cell: Cell) -> Estimate:
     error = None
     if cell.interval is not None:
         low, high = cell.interval
-        error = (high - low) / (2 * Z_95)
+        error = (high - low) / (2 * two_sided(CONFIDENCE))
     return Estimate(value=cell.difference or 0.0, stderr=error, n=cell.n)

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from emo_prune.evaluation import Cell, Row, Sweep
-from emo_prune.evaluation.statistics import Z_95
+from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
 from emo_prune.report.table import new_table
 from emo_prune.report.units import format_bytes
 
@@ -130,7 +130,7 @@ def _value(sweep: Sweep, mean: Cell | None) -> str:
 def _uncertainty(sweep: Sweep, mean: Cell | None) -> str:
     if mean is None or mean.stderr is None:
         return "-"
-    return f"±{Z_95 * mean.stderr * _mean_scale(sweep):.2f}"
+    return f"±{two_sided(CONFIDENCE) * mean.stderr * _mean_scale(sweep):.2f}"
 
 
 def _mean_scale(sweep: Sweep) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emo_prune.evaluation import results_schema
-from emo_prune.evaluation.statistics import Z_95
+from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
 from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.cells import NONE, decimals, number
 from emo_prune.report.page.checked import checked
@@ -116,7 +116,7 @@ def _plot(value: Value) -> Markup:
 def _interval(figure: Value, scale: float) -> tuple[float, float] | None:
     if figure["stderr"] is None:
         return None
-    half = Z_95 * figure["stderr"]
+    half = two_sided(CONFIDENCE) * figure["stderr"]
     return (figure["value"] - half) * scale, (figure["value"] + half) * scale
 
 
