@@ -7,6 +7,7 @@ python benchmarks/readme.py --quickstart # and run the quickstart for its output
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -86,6 +87,8 @@ Writing {kept} of 128 experts of a {layers}-layer checkpoint of the EMO shape
 
 {extraction()}
 
+{scoring()}
+
 Starting up, on a checkpoint of {startup["layers"]} layers and 128 experts:
 
 | | wall | peak memory |
@@ -119,6 +122,29 @@ Importing torch and transformers is {imports:.1f} s of each. At {deep["layers"]}
 result is made of. From a Hub (a server on loopback) with {_gb(remote["source_bytes"])}
 it moved {_gb(_moved(first))} for a result of {_gb(first["result_bytes"])}, and
 {_gb(_moved(second))} for a second task with the same cache."""
+
+
+def scoring() -> str:
+    """Return the table of the scoring benchmark."""
+    found = _read("eval.json")
+    questions = {facts["questions"] for facts in found["models"].values()}
+    lines = ["| | `emo-prune eval` | lm-eval, `hf` backend | |", "|---|---|---|---|"]
+    for name, facts in found["models"].items():
+        ours = facts["ours"]["questions_per_s"]
+        theirs = facts["lm_eval_hf"]["questions_per_s"]
+        title = f"{name}, {facts['parameters'] / 1e6:.0f} M parameters"
+        cells = f"{ours:.2f} | {theirs:.2f} | {facts['speedup']:.1f} times"
+        lines.append(f"| {title} | {cells} |")
+    machine = found["machine"]
+    threads = int(machine["omp_num_threads"] or machine["cores"])
+    off = max(facts["max_abs_loglik_diff"] for facts in found["models"].values())
+    table = "\n".join(lines)
+    return f"""\
+Scoring five-shot MMLU, {max(questions)} questions of three subjects, in questions a
+second on {threads} thread{"s" * (threads > 1)} (log-likelihoods differ by less than
+{10 ** math.ceil(math.log10(off)):.0e}):
+
+{table}"""
 
 
 def _depth(walk: dict[str, Any]) -> list[str]:
