@@ -375,6 +375,7 @@ def test_tasks_that_cannot_be_told_apart_or_scored_are_refused(
         (["--scores", "frequency,luck"], "no such score"),
         (["--calibration", "none"], "--calibration"),
         (["--also", "nowhere"], "nowhere"),
+        (["-m", ".", "-o", "here"], "into the checkpoint"),
     ],
 )
 def test_what_cannot_be_swept_is_refused_before_a_model_is_loaded(
