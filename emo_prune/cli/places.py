@@ -59,6 +59,12 @@ def results_file(
         file = Path(os.path.normpath(file))
     else:
         file = ROOT / slug / f"results-{checkpoint.resolve().name}.json"
+    refuse_inside(file, checkpoint)
+    return file
+
+
+def refuse_inside(file: Path, checkpoint: Path) -> None:
+    """Raise `SettingsError` for results that would lie inside a checkpoint."""
     if checkpoint.resolve() in file.resolve().parents:
         raise SettingsError(
             "the results would be written into the checkpoint",
@@ -66,7 +72,6 @@ def results_file(
             got=f"working folder {Path.cwd()}",
             hint="choose another place with -o",
         )
-    return file
 
 
 def results_of_selection(output: Path | None, selection: Path) -> Path:

@@ -176,6 +176,7 @@ def sweep(
         force=force,
     )
     destination = places.sweep_file(output)
+    places.refuse_inside(destination, Path(request.model))
     found = swept(request, places.sweep_state(destination), console.ConsoleWatcher())
     text = found.to_json()
     write_atomically(destination, text)

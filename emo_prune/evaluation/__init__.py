@@ -3,7 +3,8 @@
 `evaluate` gives `Results`, the same numbers a direct run of lm-eval gives; `compare`
 sets them against a baseline's on the same questions; `judge` holds that against
 `Gates`, and `check_gates` fails what lost too much; `refuse_overlap` keeps calibration
-documents out of the score. Importing this room imports neither lm-eval nor torch.
+documents out of the score; `Sweep` holds the figures of many. Importing this room
+imports neither lm-eval nor torch.
 """
 
 from emo_prune.evaluation.compare import Comparison, Difference, compare

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -323,6 +324,24 @@ def test_categories_of_mmlu_are_columns(
     assert found["full"]["mean"]["n"] == 2
 
 
+def test_benchmarks_that_changed_meanwhile_are_not_compared(
+    run: Run, goldens: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    for split in ("dev", "val", "test"):
+        name = f"mmlu/{split}/electrical_engineering_{split}.csv"
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(data_dir / name, tmp_path / name)
+    command = ("sweep", "-m", goldens / "emo_shared1", "--tasks", "engineering")
+    few = ("--data-dir", tmp_path, "--limit", "2", "--num-fewshot", "0")
+    assert run(*command, *few, "-k", "50%").code == 0
+    questions_file = tmp_path / name
+    lines = questions_file.read_text().splitlines(keepends=True)
+    questions_file.write_text("".join(lines[1:]))
+    refused = run(*command, *few, "-k", "50%,75%")
+    assert refused.code == 1
+    assert "data of a task changed" in refused.err
+
+
 def test_mmlu_stands_for_its_categories() -> None:
     assert len(sweep_tasks("mmlu")) == 17
     tasks = sweep_tasks("math, mmlu-pro,gsm8k")
@@ -356,6 +375,7 @@ def test_tasks_that_cannot_be_told_apart_or_scored_are_refused(
         (["--scores", "frequency,luck"], "no such score"),
         (["--calibration", "none"], "--calibration"),
         (["--also", "nowhere"], "nowhere"),
+        (["-m", ".", "-o", "here"], "into the checkpoint"),
     ],
 )
 def test_what_cannot_be_swept_is_refused_before_a_model_is_loaded(
