@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from emo_prune.report.page import scores
 
 _PREFIX = "emo-prune/"
 _DEPTH = 2  # emo-prune-out/<task>/checkpoint/
+_GIANT = 1e100
 _UNFINISHED = (".partial", ".replaced", ".resume", ".run")
 
 
@@ -123,13 +123,11 @@ def _schema(value: Any) -> str | None:
 
 
 def _refuse_giants(value: Any) -> None:
-    """Raise `ValueError` for an integer that no float can hold."""
+    """Raise `ValueError` for a number that cannot be drawn."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict | list):
             waiting.extend(one.values() if isinstance(one, dict) else one)
-        elif isinstance(one, int) and abs(one) >= 2**63:
+        elif isinstance(one, int | float) and abs(one) >= _GIANT:
             raise ValueError("a number is too large")
-        elif isinstance(one, float) and not math.isfinite(one):
-            raise ValueError("a number is not finite")

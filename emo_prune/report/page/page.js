@@ -28,7 +28,3 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-// Paper shows what is folded away on a screen.
-addEventListener("beforeprint", () => {
-  for (const part of document.querySelectorAll("details")) part.open = true;
-});

@@ -17,14 +17,18 @@ def table(
     footer: Iterable[Row] = (),
 ) -> Markup:
     """Return a table whose body the page's script can sort; the footer stays put."""
-    head = tag("tr", *(tag("th", column, scope="col") for column in columns))
-    body = [_row(row) for row in rows]
+    found = list(rows)
+    kinds = [_kind(cell) for cell in found[0]] if found else [None] * len(columns)
+    titles = (
+        tag("th", column, scope="col", class_=kind)
+        for column, kind in zip(columns, kinds, strict=True)
+    )
     last = [_row(row) for row in footer]
     whole = tag(
         "table",
         tag("caption", caption),
-        tag("thead", head),
-        tag("tbody", *body),
+        tag("thead", tag("tr", *titles)),
+        tag("tbody", *(_row(row) for row in found)),
         tag("tfoot", *last) if last else None,
         class_="sortable",
     )
@@ -33,13 +37,14 @@ def table(
 
 def _row(cells: Row) -> Markup:
     first, *others = cells
-    return tag("tr", tag("th", first, scope="row"), *(_cell(cell) for cell in others))
+    rest = (tag("td", cell, class_=_kind(cell)) for cell in others)
+    return tag("tr", tag("th", first, scope="row"), *rest)
 
 
-def _cell(cell: object) -> Markup:
-    """Return a cell; words stand to the left, numbers to the right."""
+def _kind(cell: object) -> str | None:
+    """Return the class of a cell; words stand to the left, numbers to the right."""
     words = not isinstance(cell, Markup) or cell.startswith("<code")
-    return tag("td", cell, class_="words" if words else None)
+    return "words" if words else None
 
 
 def facts(values: Mapping[str, object]) -> Markup:
