@@ -237,7 +237,12 @@ def test_an_interrupted_run_leaves_nothing(
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # what a shell runs in the background has it ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
