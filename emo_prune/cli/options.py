@@ -90,6 +90,45 @@ DataDir = Annotated[
         rich_help_panel=TASK,
     ),
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        envvar="EMO_PRUNE_LIMIT",
+        min=1,
+        help="Score only so many documents of each lm-eval task (each MMLU subject is "
+        "one).",
+        rich_help_panel=TASK,
+    ),
+]
+AllowOverlap = Annotated[
+    bool,
+    typer.Option(
+        envvar="EMO_PRUNE_ALLOW_OVERLAP",
+        help="Score documents even if the experts were chosen on them.",
+        rich_help_panel=TASK,
+    ),
+]
+PromptsAtATime = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        envvar="EMO_PRUNE_BATCH_SIZE",
+        min=1,
+        help="Prompts at a time, when scoring. (default: as many as fit into memory, "
+        "or 8 with --no-share)",
+        rich_help_panel=RUNTIME,
+    ),
+]
+Share = Annotated[
+    bool,
+    typer.Option(
+        "--share/--no-share",
+        envvar="EMO_PRUNE_SHARE",
+        help="Compute what prompts have in common once, where the model allows it; or "
+        "each prompt whole, as lm-eval does.",
+        rich_help_panel=RUNTIME,
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(

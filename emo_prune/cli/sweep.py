@@ -74,49 +74,15 @@ def sweep(
     num_fewshot: options.NumFewshot = None,
     answer: options.Answer = None,
     protocol: options.Protocol = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            envvar="EMO_PRUNE_LIMIT",
-            min=1,
-            help="Score only so many documents of each lm-eval task (each MMLU "
-            "subject is one).",
-            rich_help_panel=options.TASK,
-        ),
-    ] = None,
+    limit: options.Limit = None,
     data_dir: options.DataDir = None,
     seed: options.Seed = None,
-    allow_overlap: Annotated[
-        bool,
-        typer.Option(
-            envvar="EMO_PRUNE_ALLOW_OVERLAP",
-            help="Score documents even if the experts were chosen on them.",
-            rich_help_panel=options.TASK,
-        ),
-    ] = False,
+    allow_overlap: options.AllowOverlap = False,
     lower_top_k: options.LowerTopK = False,
     device: options.Device = None,
     dtype: options.Dtype = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            envvar="EMO_PRUNE_BATCH_SIZE",
-            min=1,
-            help="Prompts at a time, when scoring. (default: as many as fit into "
-            "memory, or 8 with --no-share)",
-            rich_help_panel=options.RUNTIME,
-        ),
-    ] = None,
-    share: Annotated[
-        bool,
-        typer.Option(
-            "--share/--no-share",
-            envvar="EMO_PRUNE_SHARE",
-            help="Compute what prompts have in common once, where the model allows "
-            "it; or each prompt whole, as lm-eval does.",
-            rich_help_panel=options.RUNTIME,
-        ),
-    ] = True,
+    batch_size: options.PromptsAtATime = None,
+    share: options.Share = True,
     output: Annotated[
         Path | None,
         typer.Option(

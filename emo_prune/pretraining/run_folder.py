@@ -85,17 +85,15 @@ class RunFolder:
         if not self._identity.exists():
             write_atomically(self._identity, readable_json(identity))
             return
-        before = json.loads(self._identity.read_text("utf-8"))
-        now = json.loads(readable_json(identity))
-        changed = [
-            key for key in _flat(now) if _flat(now)[key] != _flat(before).get(key)
-        ]
+        before = _flat(json.loads(self._identity.read_text("utf-8")))
+        now = _flat(json.loads(readable_json(identity)))
+        changed = [key for key in now if now[key] != before.get(key)]
         if changed:
             raise StaleTraining(
                 "the interrupted training was of something else",
                 where=f"{self._identity}: {', '.join(changed[:5])}",
-                got=", ".join(f"{_flat(now)[key]}" for key in changed[:5]),
-                expected=", ".join(f"{_flat(before).get(key)}" for key in changed[:5]),
+                got=", ".join(f"{now[key]}" for key in changed[:5]),
+                expected=", ".join(f"{before.get(key)}" for key in changed[:5]),
                 hint="give the same options and text, or start anew with --force",
             )
 
