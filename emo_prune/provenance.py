@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -116,6 +116,24 @@ def write_atomically(path: Path, data: str | bytes, *, durable: bool = True) -> 
     """
     with replacing(path, durable=durable) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def noted_before(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Note facts in a JSON file that is not there yet; else return what it holds.
+
+    None says that they are noted now. For runs that go on where one was interrupted.
+
+    Raises:
+        ValueError: the file holds no JSON object.
+        NotEnoughDisk, ExportError: the disk is full, or the file cannot be written.
+    """
+    if not path.exists():
+        write_atomically(path, readable_json(dict(facts)))
+        return None
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(before, dict):
+        raise ValueError("no JSON object")
+    return before
 
 
 @contextlib.contextmanager

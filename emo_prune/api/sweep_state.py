@@ -26,7 +26,11 @@ from emo_prune.api.sweep_tasks import SweepTask
 from emo_prune.errors import BadExamples, EvaluationError, StaleRun
 from emo_prune.evaluation import Results
 from emo_prune.export import PartialFolder
-from emo_prune.provenance import readable_json, sha256_bytes, write_atomically
+from emo_prune.provenance import (
+    noted_before,
+    readable_json,
+    sha256_bytes,
+)
 
 
 class SweepState:
@@ -91,13 +95,12 @@ def read_cell(file: Path) -> Results:
 
 
 def _claim(file: Path, facts: Mapping[str, Any]) -> None:
-    if not file.exists():
-        write_atomically(file, readable_json(dict(facts)))
-        return
     try:
-        before = json.loads(file.read_text(encoding="utf-8"))
+        before = noted_before(file, facts)
     except ValueError as error:
         raise _damaged(file, error) from None
+    if before is None:
+        return
     now = json.loads(readable_json(dict(facts)))
     differing = [k for k in {**now, **before} if now.get(k) != before.get(k)]
     if differing:

@@ -19,7 +19,7 @@ from typing import Any
 
 from emo_prune.errors import OutputExists, StaleTraining
 from emo_prune.export import PartialFolder
-from emo_prune.provenance import readable_json, write_atomically
+from emo_prune.provenance import noted_before, readable_json
 
 # transformers' Trainer writes it last: a checkpoint without it is half a checkpoint.
 _LAST_WRITTEN = "trainer_state.json"
@@ -82,10 +82,18 @@ class RunFolder:
         Raises:
             StaleTraining: an interrupted training was of something else.
         """
-        if not self._identity.exists():
-            write_atomically(self._identity, readable_json(identity))
+        try:
+            noted = noted_before(self._identity, identity)
+        except ValueError as error:
+            raise StaleTraining(
+                "the file that says what was trained is damaged",
+                where=self._identity,
+                got=str(error)[:200],
+                hint="start anew with --force",
+            ) from None
+        if noted is None:
             return
-        before = _flat(json.loads(self._identity.read_text("utf-8")))
+        before = _flat(noted)
         now = _flat(json.loads(readable_json(identity)))
         changed = [key for key in now if now[key] != before.get(key)]
         if changed:

@@ -165,6 +165,8 @@ def test_another_recipe_or_text_does_not_go_on(run: Run, corpus: Path) -> None:
     with corpus.open("a") as file:
         file.write('{"text": "one more"}\n')
     assert "tokens_sha256" in run(*command, "--resume").err
+    Path("part.run/run.json").write_text("{")
+    assert_named(run(*command, "--resume"), "damaged")
 
 
 @pytest.mark.parametrize("variant", ["standard", "dense", "small-standard"])
