@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from emo_prune.api.calibrating import chat_template
+from emo_prune.api.controls import PlannedControl, WantedControl, plan_controls
 from emo_prune.api.exporting import find_source
-from emo_prune.api.subject import Subject, subject
-from emo_prune.api.watcher import Advance, Watcher
-from emo_prune.errors import EvaluationError
-from emo_prune.evaluation import (
-    Comparison,
-    Results,
-    compare,
-    evaluate,
-    refuse_overlap,
+from emo_prune.api.masked_model import masked_model
+from emo_prune.api.opening import open_local
+from emo_prune.api.scoring import (
+    WhatToScore,
+    in_documents,
+    prompts_to_score,
+    say_if_truncated,
 )
-from emo_prune.tasks import EvaluationSet, Task, TaskOptions, evaluation_set
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WhatToScore:
-    """A model (an export, another folder, or a Hub id) and what to ask it, and how."""
-
-    model: str
-    task: Task
-    options: TaskOptions = field(default_factory=TaskOptions)
-    limit: int | None = None
-    allow_overlap: bool = False
-    device: str | None = None
-    dtype: str = "auto"
-    batch_size: int | None = None
-    share_prefixes: bool = True
+from emo_prune.api.subject import Subject, subject
+from emo_prune.api.watcher import Watcher
+from emo_prune.errors import EvaluationError, SettingsError
+from emo_prune.evaluation import Comparison, Results, compare, evaluate
+from emo_prune.tasks import EvaluationSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +27,12 @@ class EvaluateRequest(WhatToScore):
     """What to score, on what, and against what.
 
     baseline: a folder or Hub id; "source" is the checkpoint that the export records;
-    None compares with nothing.
+    None compares with nothing. controls: of an export, scored on its source, which is
+    then the baseline.
     """
 
     baseline: str | None = None
+    controls: tuple[WantedControl, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +43,7 @@ class _Job:
     model: Subject
     baseline: Subject | None
     scored: EvaluationSet
+    controls: tuple[PlannedControl, ...]
 
 
 def evaluate_task(
@@ -87,6 +77,9 @@ def evaluate_tasks(
         if job.baseline is None:
             yield results, None
             continue
+        if job.controls:
+            yield results, _controlled(job, job.baseline, results, watcher)
+            continue
         key = (job.baseline.folder, job.request.task, job.request.options)
         if key not in known:
             known[key] = _score(job, job.baseline, watcher)
@@ -96,13 +89,32 @@ def evaluate_tasks(
 def _prepare(request: EvaluateRequest, watcher: Watcher) -> _Job:
     model = subject(request.model)
     baseline = None
-    if request.baseline == "source":
+    if request.controls:
+        baseline = subject(_source_of_controls(model, request.baseline))
+    elif request.baseline == "source":
         baseline = subject(_source_of(model))
     elif request.baseline is not None:
         baseline = subject(request.baseline)
+    controls: tuple[PlannedControl, ...] = ()
+    if request.controls and baseline and model.record:
+        controls = plan_controls(
+            request.controls,
+            model.record.selection,
+            open_local(str(baseline.folder))[0],
+            baseline.folder,
+            request.options.data_dir,
+            watcher,
+        )
     documents = model.documents | (baseline.documents if baseline else frozenset())
+    documents = documents.union(*(control.documents for control in controls))
     scored = prompts_to_score(request, model, documents, watcher)
-    return _Job(request=request, model=model, baseline=baseline, scored=scored)
+    return _Job(
+        request=request,
+        model=model,
+        baseline=baseline,
+        scored=scored,
+        controls=controls,
+    )
 
 
 def _source_of(model: Subject) -> str:
@@ -117,28 +129,40 @@ def _source_of(model: Subject) -> str:
     return find_source(model.record.selection)
 
 
-def prompts_to_score(
-    request: WhatToScore, model: Subject, documents: frozenset[str], watcher: Watcher
-) -> EvaluationSet:
-    """Build the prompts of a request, none of them of the given documents.
+def _source_of_controls(model: Subject, baseline: str | None) -> str:
+    """Return the source of an export, whose experts its controls are.
 
     Raises:
-        CalibrationOverlap: one is, and the request does not allow it.
-        EmoPruneError: the task, its data or the tokenizer cannot be used.
+        SettingsError: it is no export, or another baseline was asked for.
     """
-    from emo_prune.models.loading import load_tokenizer
+    if model.record is None:
+        raise SettingsError(
+            "a control keeps as many experts as a selection",
+            where="--control",
+            got=f"{model.name}, which is not an export",
+            expected="an export, or --selection",
+            hint="give an export, or --model MODEL --selection selection.json",
+        )
+    if baseline not in (None, "source"):
+        raise SettingsError(
+            "controls are compared on the export's own source",
+            where="--baseline",
+            got=baseline,
+            expected="source",
+            hint="leave out --baseline, or --control",
+        )
+    return _source_of(model)
 
-    watcher.say(f"building the prompts of {request.task.name}")
-    render = None
-    if request.task.kind == "examples":
-        render = chat_template(load_tokenizer(model.folder))
-    scored = evaluation_set(
-        request.task, request.options, request.limit, render_messages=render
-    )
-    overlap = refuse_overlap(scored, documents, allow=request.allow_overlap)
-    if overlap:
-        watcher.say(f"{overlap} documents to be scored have chosen experts")
-    return scored
+
+def _controlled(
+    job: _Job, source: Subject, results: Results, watcher: Watcher
+) -> Comparison:
+    """Score the source with all its experts and with those of each control."""
+    opened, _ = open_local(str(source.folder))
+    with masked_model(job.request, source, opened, job.scored, watcher) as model:
+        comparison = compare(results, model.whole())
+        found = tuple(one.score(results, model) for one in job.controls)
+    return replace(comparison, controls=found)
 
 
 def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:
@@ -158,25 +182,3 @@ def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:
         )
     say_if_truncated(results, watcher)
     return results
-
-
-def say_if_truncated(results: Results, watcher: Watcher) -> None:
-    """Tell of prompts that did not fit into the model's context."""
-    if results.num_truncated:
-        watcher.say(
-            f"{results.num_truncated} prompts are longer than the model's context of "
-            f"{results.settings.max_length} tokens; their beginning is left out"
-        )
-
-
-def in_documents(advance: Advance, total: int) -> Callable[[int, int], None]:
-    """Turn lm-eval's (requests done, in all) into advances of documents."""
-    told = 0
-
-    def progress(done: int, everything: int) -> None:
-        nonlocal told
-        documents = total * done // max(everything, 1)
-        advance(documents - told)
-        told = documents
-
-    return progress

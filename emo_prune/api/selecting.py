@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from emo_prune.api.calibrating import Calibrated, RunOptions, calibrate
 from emo_prune.api.choosing import (
@@ -15,6 +14,7 @@ from emo_prune.api.choosing import (
     model_facts,
     run_key,
 )
+from emo_prune.api.observing import observe_loaded
 from emo_prune.api.opening import Opened, downloaded, open_model
 from emo_prune.api.streaming import (
     StreamedRun,
@@ -167,7 +167,6 @@ def _in_memory(
 ) -> list[LayerRouting]:
     """Load the whole model and run the examples."""
     from emo_prune.models.loading import load_model
-    from emo_prune.routing import observe, observe_greedy
 
     if request.resume:
         raise SettingsError(
@@ -180,16 +179,7 @@ def _in_memory(
     device = request.device or ranks.device
     dtype = resolved_dtype(opened.model, request)
     loaded = load_model(opened.folder, device=device, dtype=dtype)
-    architecture, batches = opened.model.architecture, ranks.share(calibrated.batches)
-    passes = len(opened.model.layers) if request.greedy else 1
-    tokens = passes * sum(int(batch.attention_mask.sum()) for batch in batches)
-    with watcher.track("observing routing", tokens, "tokens") as advance:
-        how: Any = {
-            "outputs": request.score in NEED_OUTPUTS,
-            "progress": advance,
-            "combine": ranks.combine,
-        }
-        if not request.greedy:
-            return observe(loaded, architecture, batches, **how)
-        choose, top_k = chooser.choose, chooser.budget.top_k
-        return observe_greedy(loaded, architecture, batches, choose, top_k, **how)
+    batches = ranks.share(calibrated.batches)
+    return observe_loaded(
+        loaded, opened.model, batches, chooser, watcher, combine=ranks.combine
+    )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from emo_prune.api.calibrating import Calibrated, RunOptions, calibrate
 from emo_prune.api.choosing import model_facts
-from emo_prune.api.evaluating import WhatToScore, prompts_to_score
-from emo_prune.api.evaluating_selections import routing_as, score_named
+from emo_prune.api.masked_model import routing_as
+from emo_prune.api.scoring import WhatToScore, prompts_to_score, score_named
 from emo_prune.api.selecting import select_from_scores
 from emo_prune.api.streaming import resolved_dtype
 from emo_prune.api.subject import Subject

@@ -66,6 +66,15 @@ def evaluate(
             rich_help_panel=options.MODEL,
         ),
     ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also score as many experts that were not chosen for the task: "
+            "random (3 seeds), other-task (the next category), or other-task:NAME, "
+            "a task or a file of examples. May be given several times.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = None,
     task: options.TaskName = None,
     examples: options.Examples = None,
     num_fewshot: options.NumFewshot = None,
@@ -103,7 +112,12 @@ def evaluate(
     selection; results go beside the selection.
 
         emo-prune eval --model ./model -s a.json -s b.json --max-drop 1.0
+
+    Controls show whether the experts know the task, or whether any would have done:
+
+        emo-prune eval ./small --control random --control other-task
     """
+    from emo_prune.api.controls import parse_control
     from emo_prune.api.evaluating import EvaluateRequest, evaluate_tasks
     from emo_prune.evaluation import check_gates
     from emo_prune.provenance import write_atomically
@@ -122,6 +136,7 @@ def evaluate(
     )
     answered = _given(num_fewshot=num_fewshot, answer=answer, protocol=protocol)
     common: dict[str, Any] = {
+        "controls": tuple(map(parse_control, dict.fromkeys(control or ()))),
         "limit": limit,
         "allow_overlap": allow_overlap,
         "device": device,

@@ -1,13 +1,15 @@
 """Score checkpoints by lm-eval, compare them question by question, and judge.
 
 `evaluate` gives `Results`, the same numbers a direct run of lm-eval gives; `compare`
-sets them against a baseline's on the same questions; `judge` holds that against
+sets them against a baseline's on the same questions, `against_control` against experts
+chosen for nothing; `judge` holds that against
 `Gates`, and `check_gates` fails what lost too much; `refuse_overlap` keeps calibration
 documents out of the score; `Sweep` holds the figures of many. Importing this room
 imports neither lm-eval nor torch.
 """
 
 from emo_prune.evaluation.compare import Comparison, Difference, compare
+from emo_prune.evaluation.controls import Control, ControlKind, against_control
 from emo_prune.evaluation.flips import Flip
 from emo_prune.evaluation.gates import Gates, Verdict, check_gates, judge
 from emo_prune.evaluation.overlap import refuse_overlap
@@ -31,6 +33,8 @@ __all__ = [
     "CategoryResult",
     "Cell",
     "Comparison",
+    "Control",
+    "ControlKind",
     "Difference",
     "Flip",
     "Gates",
@@ -41,6 +45,7 @@ __all__ = [
     "Sweep",
     "TaskResult",
     "Verdict",
+    "against_control",
     "check_gates",
     "compare",
     "evaluate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emo_prune.errors import EvaluationError
 from emo_prune.evaluation.flips import Flip, flips
@@ -20,6 +20,9 @@ from emo_prune.evaluation.statistics import (
     paired_difference,
     weighted_mean,
 )
+
+if TYPE_CHECKING:
+    from emo_prune.evaluation.controls import Control
 
 _SAME_PROMPTS = ("task", "num_fewshot", "answer", "protocol")
 
@@ -60,7 +63,8 @@ class Comparison:
     """Every category and the headline: their unweighted mean, variances added.
 
     `num_unmatched`: questions only one of the two has answered (they count nowhere).
-    `flips`: what only one of the two has right, in every category.
+    `flips`: what only one of the two has right, in every category. `controls`: the
+    model against experts that were not chosen for the task, where that was asked for.
     """
 
     model: str
@@ -71,6 +75,7 @@ class Comparison:
     categories: tuple[Difference, ...]
     num_unmatched: int
     flips: tuple[Flip, ...]
+    controls: tuple[Control, ...] = ()
 
     @property
     def unit(self) -> str:

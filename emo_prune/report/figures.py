@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from emo_prune.evaluation import Comparison, Difference, Results
+from emo_prune.evaluation import Comparison, Control, Difference, Results
 
 FLIPS = ("lost", "won", "p")
 
@@ -25,7 +25,8 @@ def titles(results: Results, comparison: Comparison | None) -> tuple[str, ...]:
     own = ("category", results.metric, "stderr", "n")
     if comparison is None:
         return own
-    return (*own, "baseline", "difference", "95 % interval", "recovery")
+    controls = (control.name for control in comparison.controls)
+    return (*own, "baseline", "difference", "95 % interval", "recovery", *controls)
 
 
 def rows(results: Results, comparison: Comparison | None) -> Iterator[Row]:
@@ -36,23 +37,55 @@ def rows(results: Results, comparison: Comparison | None) -> Iterator[Row]:
     without a comparison.
     """
     against = {} if comparison is None else {d.name: d for d in comparison.categories}
+    controls = () if comparison is None else comparison.controls
     scale = 100.0 if results.higher_is_better else 1.0
     for category in results.categories:
         name = category.name + ("" if category.in_headline else " (outside the mean)")
         own = _figures(category.value, category.stderr, category.n, scale)
         found = against.get(category.name)
-        yield Row(name, False, (*own, *_difference(found, scale)), _flips(found))
+        cells = (
+            *own,
+            *_difference(found, scale),
+            *_controls(controls, category.name, scale),
+        )
+        yield Row(name, False, cells, _flips(found))
     if len(results.categories) > 1:
         own = _figures(results.value, results.stderr, results.n, scale)
         head = None if comparison is None else comparison.headline
-        yield Row("mean", True, (*own, *_difference(head, scale)), _flips(head))
+        means = (_figure(control.headline.baseline, scale) for control in controls)
+        cells = (*own, *_difference(head, scale), *means)
+        yield Row("mean", True, cells, _flips(head))
+
+
+def against_controls(comparison: Comparison) -> Iterator[str]:
+    """Yield a sentence for each control: what the model's own experts are ahead by."""
+    for control in comparison.controls:
+        head, said = control.headline, ""
+        if head.interval is not None:
+            low, high = head.interval
+            said = f", 95 % interval {low:+.2f} to {high:+.2f}"
+        yield (
+            f"Against {control.name}: {head.difference:+.2f} {comparison.unit}{said}"
+        )
 
 
 def _figures(
     value: float, stderr: float | None, n: int, scale: float
 ) -> tuple[str, ...]:
     error = "-" if stderr is None else f"{stderr * scale:.2f}"
-    return f"{value * scale:.2f}", error, f"{n:,}"
+    return _figure(value, scale), error, f"{n:,}"
+
+
+def _figure(value: float, scale: float) -> str:
+    return f"{value * scale:.2f}"
+
+
+def _controls(controls: Sequence[Control], name: str, scale: float) -> tuple[str, ...]:
+    """Return each control's figure of a category."""
+    found = ({d.name: d.baseline for d in one.categories} for one in controls)
+    return tuple(
+        _figure(values[name], scale) if name in values else "-" for values in found
+    )
 
 
 def _difference(found: Difference | None, scale: float) -> tuple[str, ...]:
@@ -63,7 +96,7 @@ def _difference(found: Difference | None, scale: float) -> tuple[str, ...]:
         low, high = found.interval
         interval = f"{low:+.2f} to {high:+.2f}"
     return (
-        f"{found.baseline * scale:.2f}",
+        _figure(found.baseline, scale),
         f"{found.difference:+.2f}",
         interval,
         "-" if found.recovery is None else f"{found.recovery:.1f} %",

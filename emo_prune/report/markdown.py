@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from emo_prune.report.figures import FLIPS, rows, titles
+from emo_prune.report.figures import FLIPS, against_controls, rows, titles
 from emo_prune.report.gates import gate_name, gate_outcome, gate_sight
 from emo_prune.report.outcome import Outcome
 
@@ -34,6 +34,8 @@ def _section(outcome: Outcome) -> str:
             ((row.name, *row.cells, *row.flips) for row in rows(results, comparison)),
         )
     )
+    if comparison is not None:
+        parts += (_text(f"{said}.") for said in against_controls(comparison))
     return "\n\n".join(parts) + "\n\n"
 
 

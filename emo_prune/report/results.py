@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import RenderableType
 
 from emo_prune.evaluation import Comparison, Results
-from emo_prune.report.figures import rows, titles
+from emo_prune.report.figures import against_controls, rows, titles
 from emo_prune.report.table import new_table
 
 
@@ -13,7 +13,8 @@ def results_table(results: Results, comparison: Comparison | None) -> Renderable
     """Return the figure of each category and the headline mean, with the baseline's.
 
     Below it, of right or wrong answers: how many flipped, McNemar's exact p, and the
-    smallest drop that these questions could show.
+    smallest drop that these questions could show; and what the model is ahead of each
+    control by.
     """
     table = new_table(f"{results.model}: {results.task}", *titles(results, comparison))
     for row in rows(results, comparison):
@@ -38,4 +39,5 @@ def _caption(comparison: Comparison) -> str | None:
             "smallest drop seen with 80 % power: "
             f"{head.min_detectable_drop:.2f} {comparison.unit}"
         )
+    said += against_controls(comparison)
     return "\n".join(said) or None

@@ -23,7 +23,7 @@ from emo_prune.selection.selection import (
 )
 
 if TYPE_CHECKING:
-    from emo_prune.selection.choose import choose_layer, select
+    from emo_prune.selection.choose import choose_at_random, choose_layer, select
     from emo_prune.selection.scores import NEED_OUTPUTS, SCORE_NAMES, check_score
     from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
 
@@ -38,6 +38,7 @@ __all__ = [
     "Selection",
     "check_score",
     "check_selection",
+    "choose_at_random",
     "choose_layer",
     "parse_keep",
     "parse_selection",
@@ -54,6 +55,7 @@ _HOMES = {
     "SCORE_NAMES": "scores",
     "ScoresFile": "scores_file",
     "check_score": "scores",
+    "choose_at_random": "choose",
     "choose_layer": "choose",
     "read_scores": "scores_file",
     "select": "choose",

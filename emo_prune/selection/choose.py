@@ -11,7 +11,7 @@ from emo_prune.architectures import Limits
 from emo_prune.errors import RoutingError
 from emo_prune.routing.counts import LayerRouting, Sums
 from emo_prune.selection.budget import Budget
-from emo_prune.selection.scores import score_layer
+from emo_prune.selection.scores import random_scores, score_layer
 from emo_prune.selection.selection import LayerSelection
 
 
@@ -33,7 +33,7 @@ def choose_layer(
     if score != "random" and all(half.num_tokens.sum() for half in halves):
         first, second = (_choose(half, limits, budget, score, seed) for half in halves)
         stability = _overlap(first, second, limits.obligatory[routing.layer])
-    routed = _routed(routing, limits)
+    routed = _routed(routing.layer, limits)
     held = np.intersect1d(routed, kept)
     picks, mass = routing.picks.sum(axis=0), routing.mass.sum(axis=0)
     return LayerSelection(
@@ -60,6 +60,18 @@ def select(
     )
 
 
+def choose_at_random(
+    limits: Limits, budget: Budget, seed: int
+) -> dict[int, tuple[int, ...]]:
+    """Return the experts of each layer that the score `random` would choose."""
+    chosen = {}
+    for layer, total in limits.num_experts.items():
+        scores, ties = random_scores(layer, total, seed), np.zeros(total)
+        kept = _pick(layer, limits, budget, scores, ties)
+        chosen[layer] = tuple(int(expert) for expert in kept)
+    return chosen
+
+
 def _choose(
     routing: LayerRouting, limits: Limits, budget: Budget, score: str, seed: int
 ) -> npt.NDArray[np.int64]:
@@ -78,10 +90,16 @@ def _choose(
             got=f"expert {int(np.argmin(np.isfinite(scores + mass)))}",
             hint="the weights overflow; try --dtype float32, or check the checkpoint",
         )
-    obligatory = limits.obligatory[routing.layer]
-    total = limits.num_experts[routing.layer]
-    wanted = budget.of_layer(total)
-    routed = _routed(routing, limits)
+    return _pick(routing.layer, limits, budget, scores, mass)
+
+
+def _pick(
+    layer: int, limits: Limits, budget: Budget, scores: Sums, mass: Sums
+) -> npt.NDArray[np.int64]:
+    """Return the obligatory experts of a layer and the best others, ascending."""
+    obligatory = limits.obligatory[layer]
+    wanted = budget.of_layer(limits.num_experts[layer])
+    routed = _routed(layer, limits)
     if limits.group_picks:
         groups = routed.reshape(limits.num_groups, -1)
         each = wanted // limits.num_groups
@@ -99,10 +117,10 @@ def _best(
     return experts[order[:count]]
 
 
-def _routed(routing: LayerRouting, limits: Limits) -> npt.NDArray[np.int64]:
+def _routed(layer: int, limits: Limits) -> npt.NDArray[np.int64]:
     """Return the ids of the experts that compete for tokens."""
-    everyone = np.arange(routing.num_experts, dtype=np.int64)
-    obligatory = np.array(limits.obligatory[routing.layer], dtype=np.int64)
+    everyone = np.arange(limits.num_experts[layer], dtype=np.int64)
+    obligatory = np.array(limits.obligatory[layer], dtype=np.int64)
     return np.setdiff1d(everyone, obligatory)
 
 

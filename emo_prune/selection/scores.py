@@ -58,10 +58,15 @@ def score_layer(routing: LayerRouting, score: str, seed: int) -> Sums:
         SelectionError: no such score, or the routing lacks what it needs.
     """
     if score == "random":
-        order = np.random.default_rng([seed, routing.layer])
-        return order.permutation(routing.num_experts).astype(np.float64)
+        return random_scores(routing.layer, routing.num_experts, seed)
     check_score(score)
     return SCORES[score](routing)
+
+
+def random_scores(layer: int, num_experts: int, seed: int) -> Sums:
+    """Return the score `random`: a layer's experts in an order that a seed decides."""
+    order = np.random.default_rng([seed, layer])
+    return order.permutation(num_experts).astype(np.float64)
 
 
 def check_score(score: str) -> None:

@@ -158,9 +158,9 @@ def test_interrupted_by_hand_it_says_how_to_go_on_and_lets_nobody_else_in(
     two_tasks: tuple[object, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from emo_prune.api import evaluating_selections, sweep_cells
+    from emo_prune.api import scoring, sweep_cells
 
-    score = evaluating_selections.score_named
+    score = scoring.score_named
     calls: list[int] = []
     command = ("sweep", "-m", emo, *two_tasks, "-k", "4")
 
