@@ -71,6 +71,14 @@ def sweep(
             rich_help_panel=options.MODEL,
         ),
     ] = None,
+    compare_paper: Annotated[
+        str | None,
+        typer.Option(
+            help="Print the figures that EMO's authors published beside this model's: "
+            "of emo-1t, standard-1t, annealed-1t, emo-130b or standard-130b.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
     num_fewshot: options.NumFewshot = None,
     answer: options.Answer = None,
     protocol: options.Protocol = None,
@@ -114,6 +122,8 @@ def sweep(
         emo-prune sweep --model ./model --examples a.jsonl --test b.jsonl --keep 25%
 
         emo-prune sweep --model ./model --tasks math,law --calibration 1,10,100,all
+
+        emo-prune sweep --model ./model --tasks mmlu --compare-paper emo-1t
     """
     from emo_prune.api.sweep_tasks import sweep_tasks
     from emo_prune.api.sweeping import SweepRequest
@@ -121,9 +131,14 @@ def sweep(
     from emo_prune.provenance import write_atomically
     from emo_prune.selection import parse_keep
 
+    columns = sweep_tasks(tasks, examples or (), test or ())
+    if compare_paper is not None:
+        from emo_prune.report.compare_paper import check_comparable
+
+        check_comparable(compare_paper, [column.name for column in columns])
     request = SweepRequest(
         model=places.needed_model(model),
-        tasks=sweep_tasks(tasks, examples or (), test or ()),
+        tasks=columns,
         keeps=tuple(parse_keep(one) for one in _several(keep, "--keep")),
         scores=_several(scores, "--scores"),
         sizes=tuple(
@@ -152,6 +167,10 @@ def sweep(
         from emo_prune.report.sweep import sweep_tables
 
         console.table(sweep_tables(found))
+        if compare_paper is not None:
+            from emo_prune.report.compare_paper import paper_tables
+
+            console.table(paper_tables(found, compare_paper))
     console.note(f"wrote {destination}")
 
 

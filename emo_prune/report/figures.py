@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from emo_prune.evaluation import Comparison, Control, Difference, Results
 
 FLIPS = ("lost", "won", "p")
+_CONTROLS = {"random": "random", "other-task": "other task"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ def titles(results: Results, comparison: Comparison | None) -> tuple[str, ...]:
     own = ("category", results.metric, "stderr", "n")
     if comparison is None:
         return own
-    controls = (control.name for control in comparison.controls)
+    controls = (_CONTROLS[control.kind] for control in comparison.controls)
     return (*own, "baseline", "difference", "95 % interval", "recovery", *controls)
 
 
