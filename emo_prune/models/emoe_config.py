@@ -72,7 +72,10 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
                 setattr(self, key, getattr(dense, key))
         self.carved_layers = list(self.carved_layers or ())
         if self.moe_intermediate_size is None:
-            self.moe_intermediate_size = feed_forward_size(dense) // self.num_experts
+            width = feed_forward_size(dense)
+            self.moe_intermediate_size = width // max(1, self.num_experts)
+            if self.num_experts * self.moe_intermediate_size != width:
+                raise _bad("num_experts", self.num_experts, f"a divisor of {width}")
         super().__post_init__(**kwargs)
 
     def get_text_config(self, *_: Any, **__: Any) -> PreTrainedConfig:
