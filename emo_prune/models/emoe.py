@@ -75,6 +75,8 @@ class EmoePreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         dense = config.get_text_config()
         if dense.model_type in PLAIN:
             self.base_model_prefix = "transformer"
+        # The kernel of the experts is handed down, but a dense decoder refuses any.
+        dense._experts_implementation = None
         decoder = MODEL_MAPPING[type(dense)](dense)
         for index in config.carved_layers or ():
             layer = decoder_layers(decoder)[index]

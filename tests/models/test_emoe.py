@@ -60,10 +60,8 @@ def test_with_all_experts_it_is_the_dense_model(
     for source in sources(name):
         folder = tmp_path / source
         carve_folder(dense(name), folder, top_k=NUM_EXPERTS, gate_source=source)
-        model = loaded(folder)
         for kernel in KERNELS:
-            model.set_experts_implementation(kernel)
-            logits = model(tokens).logits
+            logits = loaded(folder, experts_implementation=kernel)(tokens).logits
             torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 
