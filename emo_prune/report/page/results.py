@@ -18,9 +18,11 @@ from emo_prune.report.page.comparison import (
 )
 from emo_prune.report.page.dot_plot import Dot, dot_plot
 from emo_prune.report.page.flips import flips_part
-from emo_prune.report.page.markup import Markup, joined
+from emo_prune.report.page.gates import gates_headline, gates_part, verdicts_of
+from emo_prune.report.page.markup import Markup
+from emo_prune.report.page.picture import Picture
 from emo_prune.report.page.section import Section
-from emo_prune.report.page.tables import details, facts, note, table
+from emo_prune.report.page.tables import details, facts, table
 
 Value = Mapping[str, Any]
 
@@ -32,19 +34,22 @@ def results_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
         ReportError: it breaks its schema.
     """
     value = checked(artifact, results_schema())
-    compared = value.get("comparison")
-    body = [_plot(value), _table(value)]
+    compared, verdicts = value.get("comparison"), verdicts_of(value)
+    body: list[Markup | Picture] = [_plot(value), _table(value)]
     if compared is not None:
-        body += [comparison_part(compared), flips_part(artifact, beside)]
+        body.insert(1, comparison_part(compared))
+        body += flips_part(artifact, beside)
     return Section(
         title=f"Evaluation: {value['model']} on {value['task']}",
         source=artifact.name,
         headline=[
             (_metric(value), _scaled(value["value"], value)),
+            *gates_headline(verdicts),
             *(comparison_headline(compared) if compared is not None else ()),
             ("questions", number(value["n"])),
         ],
         body=[
+            *gates_part(verdicts),
             *body,
             details("Every lm-eval task", _tasks(value)),
             details("Every metric", _metrics(value)),
@@ -87,7 +92,7 @@ def _figures(value: Value) -> Iterator[tuple[str, Value]]:
         yield "mean", value
 
 
-def _plot(value: Value) -> Markup:
+def _plot(value: Value) -> Picture:
     scale = _scale(value)
     compared = value.get("comparison") or {"categories": (), "headline": None}
     against = {found["name"]: found for found in compared["categories"]}
@@ -107,10 +112,10 @@ def _plot(value: Value) -> Markup:
                 other=before,
             )
         )
-    plot = dot_plot(f"{_metric(value)} by category", dots)
     words = "Bars are normal 95 % intervals of the standard error."
-    hollow = " Hollow dots are the baseline." if against else ""
-    return joined(plot, note(words + hollow))
+    if against:
+        words += " Hollow dots are the baseline."
+    return dot_plot("categories", f"{_metric(value)} by category", dots, words)
 
 
 def _interval(figure: Value, scale: float) -> tuple[float, float] | None:

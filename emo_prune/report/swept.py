@@ -1,0 +1,80 @@
+"""The rows of a sweep as people read them: their names, and which are worth having."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emo_prune.evaluation import Row, Sweep
+from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
+
+_PLAIN = {"acc": "accuracy", "exact_match": "exact match"}
+
+
+def rows_of(sweep: Sweep) -> list[Row]:
+    """Return the full model, its subsets, and the other models."""
+    return [sweep.full, *sweep.subsets, *sweep.others]
+
+
+def row_label(sweep: Sweep, row: Row) -> str:
+    """Return a row's name; the calibration's size is in it where there are several."""
+    if row is sweep.full:
+        return "full model"
+    if row.score is None:
+        return row.model
+    several = len(sizes_of(sweep)) > 1
+    examples = f", {row.calibration} examples" if several else ""
+    return f"{row.keep} {row.score}{examples}"
+
+
+def sizes_of(sweep: Sweep) -> list[str]:
+    """Return the sizes of calibration, in the order asked for."""
+    sizes = (row.calibration for row in sweep.subsets if row.calibration is not None)
+    return list(dict.fromkeys(sizes))
+
+
+def last_size(sweep: Sweep) -> list[Row]:
+    """Return the subsets chosen on the size of calibration that was asked for last."""
+    size = sizes_of(sweep)[-1:]
+    return [row for row in sweep.subsets if [row.calibration] == size]
+
+
+def task_names(sweep: Sweep) -> list[str]:
+    """Return the tasks' short names."""
+    return [task.short.replace("_", " ") for task in sweep.tasks]
+
+
+def metrics_of(sweep: Sweep) -> str:
+    """Return the metrics of the tasks."""
+    names = (_PLAIN.get(task.metric, task.metric) for task in sweep.tasks)
+    return "/".join(dict.fromkeys(names))
+
+
+def task_scale(sweep: Sweep, column: int) -> float:
+    """Return what a task's figures are multiplied by: accuracies are in per cent."""
+    return 100.0 if sweep.tasks[column].higher_is_better else 1.0
+
+
+def mean_scale(sweep: Sweep) -> float:
+    """Return what means over tasks are multiplied by."""
+    counted = (i for i, task in enumerate(sweep.tasks) if task.in_mean)
+    return task_scale(sweep, next(counted, 0))
+
+
+def half_interval(stderr: float) -> float:
+    """Return half of the 95 % interval of a figure with this standard error."""
+    return two_sided(CONFIDENCE) * stderr
+
+
+def on_frontier(sweep: Sweep, row: Row, rows: Sequence[Row]) -> bool:
+    """Tell whether no row that is no larger does better, and none smaller as well."""
+    if row.mean is None:
+        return False
+    sign = 1.0 if mean_scale(sweep) > 1 else -1.0
+    mine = (sign * row.mean.value, -row.num_bytes)
+    for other in rows:
+        if other.mean is None:
+            continue
+        theirs = (sign * other.mean.value, -other.num_bytes)
+        if theirs != mine and all(b >= a for a, b in zip(mine, theirs, strict=True)):
+            return False
+    return True
