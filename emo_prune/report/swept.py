@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from emo_prune.evaluation import Row, Sweep
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
-
-_PLAIN = {"acc": "accuracy", "exact_match": "exact match"}
+from emo_prune.report.metrics import metric_name
 
 
 def rows_of(sweep: Sweep) -> list[Row]:
@@ -15,13 +14,13 @@ def rows_of(sweep: Sweep) -> list[Row]:
     return [sweep.full, *sweep.subsets, *sweep.others]
 
 
-def row_label(sweep: Sweep, row: Row) -> str:
-    """Return a row's name; the calibration's size is in it where there are several."""
+def row_label(sweep: Sweep, row: Row, *, sized: bool = True) -> str:
+    """Return a row's name, `sized` with its calibration where there are several."""
     if row is sweep.full:
         return "full model"
     if row.score is None:
         return row.model
-    several = len(sizes_of(sweep)) > 1
+    several = sized and len(sizes_of(sweep)) > 1
     examples = f", {row.calibration} examples" if several else ""
     return f"{row.keep} {row.score}{examples}"
 
@@ -43,10 +42,15 @@ def task_names(sweep: Sweep) -> list[str]:
     return [task.short.replace("_", " ") for task in sweep.tasks]
 
 
+def chosen_on(sweep: Sweep) -> str:
+    """Return what `last_size` was chosen on, for a title, if there are other sizes."""
+    sizes = sizes_of(sweep)
+    return f", chosen on {sizes[-1]} examples" if len(sizes) > 1 else ""
+
+
 def metrics_of(sweep: Sweep) -> str:
     """Return the metrics of the tasks."""
-    names = (_PLAIN.get(task.metric, task.metric) for task in sweep.tasks)
-    return "/".join(dict.fromkeys(names))
+    return "/".join(dict.fromkeys(metric_name(task.metric) for task in sweep.tasks))
 
 
 def task_scale(sweep: Sweep, column: int) -> float:

@@ -63,7 +63,7 @@ def test_every_kind_of_artifact_has_its_section(road: Path) -> None:
     text = html_of(road)
     titles = re.findall("<h2>(.*?) <small>", text)
     assert [title.split(":")[0] for title in titles] == [
-        "Evaluation", "Evaluation", "Selection", "Export",
+        "Evaluations together", "Evaluation", "Evaluation", "Selection", "Export",
     ]  # fmt: skip
     assert "Pretraining: emo" in html_of(PRETRAINED)
     for name in ("selection.json", "results.json", "checkpoint"):

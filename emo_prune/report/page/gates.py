@@ -40,7 +40,7 @@ def gates_part(verdicts: Sequence[Verdict]) -> list[Markup]:
             verdict.figures,
             verdict.rule,
             number(verdict.judged, _short(verdict.judged)),
-            number(verdict.limit),
+            number(verdict.limit, f"{verdict.limit:g}"),
             gate_sight(verdict),
         )
         for verdict in verdicts
@@ -54,7 +54,7 @@ def gates_part(verdicts: Sequence[Verdict]) -> list[Markup]:
 
 def _outcome(verdict: Verdict) -> Markup:
     word = gate_outcome(verdict)
-    return tag("span", word, class_="good" if verdict.passed else "bad")
+    return tag("strong", word, class_="good" if verdict.passed else "bad")
 
 
 def _short(judged: float | None) -> str | None:

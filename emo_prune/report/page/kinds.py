@@ -24,6 +24,7 @@ from emo_prune.report.page.scores import SCHEMA as SCORES
 from emo_prune.report.page.section import Render, Section
 from emo_prune.report.page.selection import selection_section
 from emo_prune.report.page.sweep import sweep_section
+from emo_prune.report.page.together import together
 from emo_prune.selection.selection import SCHEMA as SELECTION
 
 KINDS: Mapping[str, Render] = {
@@ -48,19 +49,23 @@ def sections(artifacts: Sequence[Artifact]) -> list[Section]:
     Raises:
         EmoPruneError: an artifact breaks its schema, or none is of a known kind.
     """
-    order = list(KINDS)
-    shown = [one for one in _all(artifacts) if one.schema in KINDS]
-    if not shown:
+    everything = _all(artifacts)
+    if not any(one.schema in KINDS for one in everything):
         raise ReportError(
             "no artifact is of a kind that can be shown",
             where=", ".join(one.name for one in artifacts),
             got=", ".join(sorted({one.schema for one in artifacts})),
-            expected=", ".join(order),
+            expected=", ".join(KINDS),
             hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
         )
-    # Within a kind what was compared comes first, then all by name: sorting is stable.
-    shown.sort(key=lambda one: (order.index(one.schema), "comparison" not in one.value))
-    return [KINDS[one.schema](one, artifacts) for one in shown]
+    shown = []
+    for schema, render in KINDS.items():
+        found = [one for one in everything if one.schema == schema]
+        # What was compared comes first, then all by name: sorting is stable.
+        found.sort(key=lambda one: "comparison" not in one.value)
+        made = [render(one, everything) for one in found]
+        shown += [*(together(found) if schema == RESULTS else ()), *made]
+    return shown
 
 
 def not_shown(artifacts: Sequence[Artifact]) -> list[Artifact]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from emo_prune.report.page.axis import Axis, coordinate, tick_label
-from emo_prune.report.page.markup import Markup, joined, tag
+from emo_prune.report.page.markup import Markup, tag
 from emo_prune.report.page.picture import Picture, line, words
 
 _WIDTH = 360.0
@@ -65,7 +65,7 @@ def line_plot(name: str, title: str, lines: Sequence[Line], frame: Frame) -> Pic
     for n, one in enumerate(lines):
         aside = _APART * (n - (len(lines) - 1) / 2) if spread else 0.0
         shapes.append(_drawn(one, n % _LOOKS, aside, axes))
-    legend, height = _legend([one.name for one in lines])
+    legend, height = _legend([one.name for one in lines], frame.level)
     return Picture(
         name=name,
         title=title,
@@ -98,10 +98,8 @@ def _grid(across: Axis, upward: Axis, frame: Frame) -> Iterator[Markup]:
         yield words(across.place(tick), _BOTTOM + 14, label, anchor="middle")
     yield words(_RIGHT, _BOTTOM + 28, frame.x_title, anchor="end")
     if frame.level is not None:
-        height, label = frame.level
-        y = upward.place(height)
+        y = upward.place(frame.level[0])
         yield line(_LEFT, y, _RIGHT, y, "level")
-        yield words(_RIGHT, float(y) - 5, label, anchor="end")
 
 
 def _places(
@@ -135,22 +133,25 @@ def _drawn(one: Line, look: int, aside: float, axes: tuple[Axis, Axis]) -> Marku
     return tag("g", tag("title", one.name), *shapes)
 
 
-def _legend(names: Sequence[str]) -> tuple[list[Markup], float]:
+def _legend(
+    names: Sequence[str], level: tuple[float, str] | None
+) -> tuple[list[Markup], float]:
     """Return a sample and a name for each line, and the height that they take."""
-    if len(names) < 2:
+    entries = [(name, f"line{n % _LOOKS}") for n, name in enumerate(names)]
+    if level is not None:
+        entries.append((level[1], "level"))
+    if len(entries) < 2:
         return [], 0.0
     shapes, left, top = [], 0.0, _BOTTOM + 34
-    for n, name in enumerate(names):
+    for name, look in entries:
         width = _SAMPLE + _LETTER * len(name) + 12
         if left and left + width > _WIDTH:
             left, top = 0.0, top + _ROW
-        look, y = n % _LOOKS, top + 8
-        shapes.append(
-            joined(
-                line(left, y, left + 24, y, f"line{look}"),
-                tag("circle", cx=left + 12, cy=y, r=2.5, class_=f"mark{look}"),
-                words(left + _SAMPLE, y + 4, name),
-            )
-        )
+        y = top + 8
+        shapes.append(line(left, y, left + 24, y, look))
+        if look != "level":
+            mark = look.replace("line", "mark")
+            shapes.append(tag("circle", cx=left + 12, cy=y, r=2.5, class_=mark))
+        shapes.append(words(left + _SAMPLE, y + 4, name))
         left += width
     return shapes, top + _ROW + 4 - (_BOTTOM + 34)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emo_prune.evaluation import results_schema
-from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
+from emo_prune.report.metrics import metric_name
 from emo_prune.report.page.artifacts import Artifact
-from emo_prune.report.page.cells import NONE, decimals, number
+from emo_prune.report.page.cells import decimals, number
 from emo_prune.report.page.checked import checked
 from emo_prune.report.page.comparison import (
     columns_of,
@@ -17,6 +17,7 @@ from emo_prune.report.page.comparison import (
     difference_cells,
 )
 from emo_prune.report.page.dot_plot import Dot, dot_plot
+from emo_prune.report.page.figures import interval_of, scale_of, scaled, unit_of
 from emo_prune.report.page.flips import flips_part
 from emo_prune.report.page.gates import gates_headline, gates_part, verdicts_of
 from emo_prune.report.page.markup import Markup
@@ -43,7 +44,7 @@ def results_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
         title=f"Evaluation: {value['model']} on {value['task']}",
         source=artifact.name,
         headline=[
-            (_metric(value), _scaled(value["value"], value)),
+            (unit_of(value), scaled(value["value"], value)),
             *gates_headline(verdicts),
             *(comparison_headline(compared) if compared is not None else ()),
             ("questions", number(value["n"])),
@@ -67,22 +68,6 @@ def results_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
     )  # fmt: skip
 
 
-def _scale(value: Value) -> float:
-    """Return what figures are multiplied by: accuracies are shown in per cent."""
-    return 100.0 if value["higher_is_better"] else 1.0
-
-
-def _scaled(figure: float | None, value: Value) -> Markup:
-    if figure is None:
-        return NONE
-    return number(figure, f"{figure * _scale(value):.2f}")
-
-
-def _metric(value: Value) -> str:
-    unit = "%" if value["higher_is_better"] else "lower is better"
-    return f"{value['metric']} ({unit})"
-
-
 def _figures(value: Value) -> Iterator[tuple[str, Value]]:
     """Yield each category and, of several, their mean."""
     for category in value["categories"]:
@@ -93,7 +78,7 @@ def _figures(value: Value) -> Iterator[tuple[str, Value]]:
 
 
 def _plot(value: Value) -> Picture:
-    scale = _scale(value)
+    scale = scale_of(value)
     compared = value.get("comparison") or {"categories": (), "headline": None}
     against = {found["name"]: found for found in compared["categories"]}
     dots = []
@@ -108,33 +93,27 @@ def _plot(value: Value) -> Picture:
                 label=label,
                 text=shown if before is None else f"{shown}, baseline {before:.2f}",
                 value=figure["value"] * scale,
-                interval=_interval(figure, scale),
+                interval=interval_of(figure, scale),
                 other=before,
             )
         )
     words = "Bars are normal 95 % intervals of the standard error."
     if against:
         words += " Hollow dots are the baseline."
-    return dot_plot("categories", f"{_metric(value)} by category", dots, words)
-
-
-def _interval(figure: Value, scale: float) -> tuple[float, float] | None:
-    if figure["stderr"] is None:
-        return None
-    half = two_sided(CONFIDENCE) * figure["stderr"]
-    return (figure["value"] - half) * scale, (figure["value"] + half) * scale
+    title = f"{unit_of(value).capitalize()} by category"
+    return dot_plot("categories", title, dots, words)
 
 
 def _table(value: Value) -> Markup:
     compared = value.get("comparison")
-    titles = ["category", value["metric"], "stderr", "n"]
+    titles = ["category", metric_name(value["metric"]), "stderr", "n"]
     against: dict[str, Value] = {}
     if compared is not None:
         titles += columns_of(compared)
         against = {found["name"]: found for found in compared["categories"]}
     rows = []
     for label, figure in _figures(value):
-        cells = [_scaled(figure["value"], value), _scaled(figure["stderr"], value)]
+        cells = [scaled(figure["value"], value), scaled(figure["stderr"], value)]
         row: list[object] = [label, *cells, number(figure["n"])]
         if compared is not None:
             found = against.get(figure.get("name", ""))
@@ -143,7 +122,7 @@ def _table(value: Value) -> Markup:
             row += difference_cells(found, compared)
         rows.append(row)
     several = len(value["categories"]) > 1
-    caption = f"{value['metric']} by category"
+    caption = f"{metric_name(value['metric']).capitalize()} by category"
     return table(caption, titles, *((rows[:-1], rows[-1:]) if several else (rows,)))
 
 

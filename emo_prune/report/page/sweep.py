@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from emo_prune.errors import ReportError
 from emo_prune.evaluation import Row, Sweep, sweep_schema
 from emo_prune.report.page.artifacts import Artifact
-from emo_prune.report.page.cells import number
+from emo_prune.report.page.cells import code, number
 from emo_prune.report.page.checked import checked
 from emo_prune.report.page.markup import Markup, joined
 from emo_prune.report.page.section import Section
@@ -95,7 +95,7 @@ def _headline(sweep: Sweep) -> Iterator[tuple[str, Markup]]:
     best = _smallest(sweep)
     if best is not None and best.mean is not None:
         value = figure(best.mean, scale)
-        yield f"with {row_label(sweep, best)}", joined(value, unit)
+        yield f"{metrics_of(sweep)}, {row_label(sweep, best)}", joined(value, unit)
         unit = "points" if scale > 1 else metrics_of(sweep)
         yield f"{unit} against the full model", change(best.mean)
         share = best.num_bytes / sweep.full.num_bytes
@@ -120,11 +120,13 @@ def _tasks(sweep: Sweep) -> Markup:
             number(task.n),
             number(task.num_fewshot),
             "yes" if task.in_mean else "no",
-            facts({"prompts": task.prompts_sha256, "documents": task.documents_sha256}),
+            code(task.prompts_sha256),
+            code(task.documents_sha256),
         )
         for task in sweep.tasks
     ]
-    columns = ("task", "metric", "questions", "demonstrations", "in the mean", "hashes")
+    columns = ["task", "metric", "questions", "demonstrations", "in the mean"]
+    columns += ["sha256 of prompts", "sha256 of documents"]
     return table("Tasks", columns, rows)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from emo_prune.evaluation import Cell, Row, Sweep
 from emo_prune.report.page.dot_plot import Dot, dot_plot
 from emo_prune.report.page.line_plot import Frame, Line, Point, line_plot
 from emo_prune.report.page.picture import Picture
 from emo_prune.report.swept import (
+    chosen_on,
     half_interval,
     last_size,
     mean_scale,
@@ -27,7 +28,7 @@ _PAIRED = (
     "Bars are paired 95 % intervals, question by question: with one that crosses the "
     "line nothing may be lost."
 )
-_EDGE = " The broad line is the frontier: nothing here is above it with as few bytes."
+_EDGE = " The broad line is the frontier: nothing does better with as few bytes."
 _DOTS = "Bars are 95 % intervals. Hollow dots are the full model."
 _SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"), (1, "bytes"))
 
@@ -35,17 +36,19 @@ Place = Callable[[float, Cell], Point]
 
 
 def sweep_plots(sweep: Sweep) -> list[Picture]:
-    """Return the pictures.
+    """Return the pictures; none if no mean over tasks means anything.
 
-    Without a mean over tasks there is only the one by task. Of several sizes of
-    calibration, pictures over budgets show the one asked for last.
+    Of several sizes of calibration, pictures over budgets show the one asked for last.
     """
-    parts: list[Picture] = []
-    if sweep.full.mean is not None and last_size(sweep):
-        parts += _by_share(sweep, sweep.full.mean)
-        parts += _by_bytes(sweep)
-        parts += _by_calibration(sweep, sweep.full.mean)
-    return [*parts, *_by_task(sweep)]
+    full = sweep.full.mean
+    if full is None or not last_size(sweep):
+        return []
+    return [
+        *_by_share(sweep, full),
+        *_by_bytes(sweep),
+        *_by_calibration(sweep, full),
+        *_by_task(sweep),
+    ]
 
 
 def _by_share(sweep: Sweep, full: Cell) -> Iterator[Picture]:
@@ -60,14 +63,14 @@ def _by_share(sweep: Sweep, full: Cell) -> Iterator[Picture]:
     frame = Frame(
         x_title="experts kept", ticks=ticks, level=level, words=_BARS + _APART
     )
-    title = f"{_mean(sweep)} by experts kept{_calibrated(sweep)}"
+    title = f"{_mean(sweep)} by experts kept{chosen_on(sweep)}"
     yield line_plot("share", title, _by_score(sweep, value, _share_of), frame)
     level = (0.0, "no difference")
     frame = Frame(x_title="experts kept", ticks=ticks, level=level, words=_PAIRED)
     unit = "points" if mean_scale(sweep) > 1 else metrics_of(sweep)
-    title = f"Lost against the full model, in {unit}, by experts kept"
+    title = f"Difference from the full model, in {unit}, by experts kept"
     lines = _by_score(sweep, _change_of, _share_of)
-    yield line_plot("drop", title + _calibrated(sweep), lines, frame)
+    yield line_plot("drop", title + chosen_on(sweep), lines, frame)
 
 
 def _by_bytes(sweep: Sweep) -> Iterator[Picture]:
@@ -84,18 +87,18 @@ def _by_bytes(sweep: Sweep) -> Iterator[Picture]:
         ),
     ]
     rows = [sweep.full, *last_size(sweep), *sweep.others]
-    edge = sorted(
+    best = [
         value(row.num_bytes / size, row.mean)
         for row in rows
         if row.mean is not None and on_frontier(sweep, row, rows)
-    )
+    ]
     frame = Frame(
         x_title=f"{unit} of weights",
         whole=False,
-        edge=edge,
+        edge=_line("frontier", best).points,
         words=_BARS + _APART + _EDGE,
     )
-    title = f"{_mean(sweep)} by size on disk{_calibrated(sweep)}"
+    title = f"{_mean(sweep)} by size on disk{chosen_on(sweep)}"
     yield line_plot("frontier", title, lines, frame)
 
 
@@ -112,7 +115,7 @@ def _by_calibration(sweep: Sweep, full: Cell) -> Iterator[Picture]:
     )
     for budget in sweep.budgets:
         lines = []
-        for score in sweep.scores:
+        for score in (one for one in sweep.scores if one != "random"):
             points = [
                 value(math.log2(counts[row.calibration]), row.mean)
                 for row in sweep.subsets
@@ -120,7 +123,7 @@ def _by_calibration(sweep: Sweep, full: Cell) -> Iterator[Picture]:
                 and row.mean is not None
                 and row.calibration in counts
             ]
-            lines.append(Line(score, sorted(points)))
+            lines.append(_line(score, points))
         title = f"{_mean(sweep)} with {budget.keep} of the experts, by examples"
         found = [line for line in lines if line.points]
         if found:
@@ -146,8 +149,9 @@ def _by_task(sweep: Sweep) -> Iterator[Picture]:
                 other=whole.value * scale,
             )
         )
-    title = f"{metrics_of(sweep).capitalize()}{_unit(sweep)} by task with {row_label(sweep, row)}"
-    yield dot_plot("tasks", title, dots, _DOTS)
+    metric = f"{metrics_of(sweep).capitalize()}{_unit(sweep)}"
+    title = f"{metric} by task with {row_label(sweep, row, sized=False)}"
+    yield dot_plot("tasks", title + chosen_on(sweep), dots, _DOTS)
 
 
 def _by_score(
@@ -158,7 +162,11 @@ def _by_score(
     for row in last_size(sweep):
         if row.mean is not None and row.score is not None:
             found.setdefault(row.score, []).append(place(across(sweep, row), row.mean))
-    return [Line(score, sorted(points)) for score, points in found.items()]
+    return [_line(score, points) for score, points in found.items()]
+
+
+def _line(name: str, points: Iterable[Point]) -> Line:
+    return Line(name, sorted(points, key=lambda point: point.x))
 
 
 def _value_of(sweep: Sweep) -> Place:
@@ -206,8 +214,3 @@ def _mean(sweep: Sweep) -> str:
 
 def _unit(sweep: Sweep) -> str:
     return " (%)" if mean_scale(sweep) > 1 else ""
-
-
-def _calibrated(sweep: Sweep) -> str:
-    sizes = sizes_of(sweep)
-    return f", chosen on {sizes[-1]} examples" if len(sizes) > 1 else ""

@@ -9,6 +9,7 @@ from emo_prune.report.page.cells import NONE, decimals, number, share
 from emo_prune.report.page.markup import Markup, joined, tag
 from emo_prune.report.page.tables import details, table
 from emo_prune.report.swept import (
+    chosen_on,
     half_interval,
     last_size,
     mean_scale,
@@ -29,28 +30,32 @@ def accuracy_table(sweep: Sweep) -> Markup:
 
     Of several sizes of calibration its subsets are of the one asked for last.
     """
-    return _accuracy(sweep, [sweep.full, *last_size(sweep), *sweep.others])
+    caption = f"{metrics_of(sweep).capitalize()} by budget and task{chosen_on(sweep)}"
+    rows = [sweep.full, *last_size(sweep), *sweep.others]
+    named = [(row_label(sweep, row, sized=False), row) for row in rows]
+    return _accuracy(sweep, caption, named)
 
 
 def other_sizes(sweep: Sweep) -> list[Markup]:
     """Return the rows of the other sizes of calibration, folded, if there are any."""
     last = last_size(sweep)
-    rows = [row for row in sweep.subsets if row not in last]
-    if not rows:
+    named = [(row_label(sweep, row), row) for row in sweep.subsets if row not in last]
+    if not named:
         return []
-    return [details("The other sizes of calibration", _accuracy(sweep, rows))]
+    caption = f"{metrics_of(sweep).capitalize()} by budget and task"
+    whole = _accuracy(sweep, caption, named)
+    return [details("The other sizes of calibration", whole)]
 
 
-def _accuracy(sweep: Sweep, shown: Sequence[Row]) -> Markup:
+def _accuracy(sweep: Sweep, caption: str, named: Sequence[tuple[str, Row]]) -> Markup:
     rows = []
-    for row in shown:
+    for label, row in named:
         cells = [
             _tinted(cell, task_scale(sweep, i)) for i, cell in enumerate(row.cells)
         ]
         mean = NONE if row.mean is None else _tinted(row.mean, mean_scale(sweep))
         drop = NONE if row.mean is None else change(row.mean)
-        rows.append([row_label(sweep, row), mean, drop, *cells])
-    caption = f"{metrics_of(sweep).capitalize()} by budget and task"
+        rows.append([label, mean, drop, *cells])
     return table(caption, ["experts kept", "mean", "drop", *task_names(sweep)], rows)
 
 
@@ -68,8 +73,12 @@ def difference_table(sweep: Sweep) -> Markup:
 
 
 def frontier_table(sweep: Sweep) -> Markup:
-    """Return every model by its bytes, and which of them are on the frontier."""
-    rows = sorted(rows_of(sweep), key=lambda row: row.num_bytes)
+    """Return models by their bytes, and which of them are on the frontier.
+
+    Of several sizes of calibration its subsets are of the one asked for last.
+    """
+    rows = [sweep.full, *last_size(sweep), *sweep.others]
+    rows.sort(key=lambda row: row.num_bytes)
     columns = (
         "model",
         "on disk",
@@ -81,13 +90,14 @@ def frontier_table(sweep: Sweep) -> Markup:
     )
     found = [
         [
-            row_label(sweep, row),
+            row_label(sweep, row, sized=False),
             *_sized(sweep, row),
             "yes" if on_frontier(sweep, row, rows) else "no",
         ]
         for row in rows
     ]
-    return table(f"Memory and {metrics_of(sweep)}", columns, found)
+    caption = f"Memory and {metrics_of(sweep)}{chosen_on(sweep)}"
+    return table(caption, columns, found)
 
 
 def figure(cell: Cell, scale: float) -> Markup:
