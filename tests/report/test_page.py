@@ -157,6 +157,83 @@ def test_flipped_questions_are_those_that_one_of_the_two_has_right(
     assert f"<code>{questions[0]['document_sha256']}</code>" in text
 
 
+def test_flips_to_read_come_from_the_samples_of_these_results_alone(
+    folder: Path, edit: Edit
+) -> None:
+    results = of(folder, "results.json")
+    (first, second, *_) = results["tasks"][0]["questions"]
+    (folder / "results-tiny-emo.json").unlink()
+    row = {
+        "model": results["model"],
+        "baseline": results["comparison"]["baseline"],
+        "task": results["tasks"][0]["name"],
+        "category": results["categories"][0]["name"],
+        "document_sha256": first["document_sha256"],
+        "change": "won" if first["score"] else "lost",
+        "answer": "what it says now",
+        "baseline_answer": None,
+    }
+    wrong = "lost" if second["score"] else "won"
+    others = (
+        {**row, "model": "another", "answer": "of another model"},
+        {**row, "document_sha256": second["document_sha256"], "change": wrong,
+         "answer": "of other results"},
+    )  # fmt: skip
+    lines = "".join(json.dumps(one) + "\n" for one in (row, *others))
+    (folder / "flips.jsonl").write_text(lines)
+    (folder / "questions.jsonl").write_text('{"text": "no flip"}\n')
+    won = int(row["change"] == "won")
+    for where in (folder, folder / "results.json"):
+        text = html_of(where)
+        assert f"Questions that flipped: {1 - won} lost, {won} won" in text
+        assert "what it says now" in text
+        assert ">not known<" in text
+        assert "of another model" not in text
+        assert "of other results" not in text
+    elsewhere = (folder / "flips.jsonl").rename(folder.parent / "flips.txt")
+    assert "what it says now" not in html_of(folder)
+    assert "what it says now" in page(find_artifacts(folder, elsewhere))
+    elsewhere.write_text(json.dumps({**row, "change": "both"}))
+    with pytest.raises(ReportError, match=r"flips\.txt"):
+        find_artifacts(folder, elsewhere)
+
+
+def test_a_gate_says_what_came_of_it_and_what_it_could_not_see(road: Path) -> None:
+    (gate,) = of(road, "results.json")["gates"]
+    text = html_of(road / "results.json")
+    shown = Reader(text).exact
+    assert {gate["judged"], gate["limit"]} <= set(shown)
+    word = "passed" if gate["passed"] else "FAILED"
+    assert text.count(f">{word}</strong>") == 2  # above, and in the table
+    assert gate["sees"] is False
+    assert f"{gate['detectable']:.2f} points (80 % power): cannot see 3" in text
+    assert "proves nothing by passing" in text
+
+
+def test_several_evaluations_of_one_document_are_shown_each_and_together(
+    folder: Path, edit: Edit
+) -> None:
+    edit(
+        "results-tiny-emo.json", lambda value: value["tasks"][0]["questions"].reverse()
+    )
+    parts = [of(folder, f"results{name}.json") for name in ("", "-tiny-emo")]
+    document = {"schema": "emo-prune/evaluations/1", "results": parts}
+    file = folder.parent / "evaluations.json"
+    file.write_text(json.dumps(document))
+    text = html_of(file)
+    assert re.findall("<h2>(.*?) <small>", text) == [
+        f"Evaluations together: 2 models on {parts[0]['task']}",
+        *(f"Evaluation: {part['model']} on {part['task']}" for part in parts),
+    ]
+    assert "Questions that flipped" in text  # the baseline's own results are within
+    for number in numbers([part["value"] for part in parts]):
+        assert number in Reader(text.split("</section>")[0]).exact
+    assert "not shown" not in text
+    file.write_text(json.dumps({**document, "results": "none"}))
+    with pytest.raises(ReportError, match=r"evaluations\.json"):
+        html_of(file)
+
+
 def test_a_hostile_name_is_text(folder: Path, edit: Edit) -> None:
     edit("selection.json", lambda value: value["model"].update(name=HOSTILE))
     edit("results.json", lambda value: value.update(model=HOSTILE, task=HOSTILE))

@@ -12,6 +12,7 @@ from emo_prune.report.page.painted import painted, refuse_without_painter
 from emo_prune.report.page.standalone import standalone
 
 _MARK = b"emo-prune "
+_LONGEST = 100  # letters, of what a name says of the artifact
 _START = 300  # bytes; both formats name their program in them
 
 
@@ -48,7 +49,7 @@ def _slug(source: str) -> str:
     """Return a name for files; folders, and what an export holds, are in it too."""
     path, _, part = source.partition(", ")
     whole = f"{PurePosixPath(path).with_suffix('')} {part}"
-    return re.sub(r"[^A-Za-z0-9]+", "-", whole).strip("-").lower()
+    return re.sub(r"[^A-Za-z0-9]+", "-", whole).strip("-").lower()[:_LONGEST]
 
 
 def _free(stem: str, files: Mapping[str, object]) -> str:

@@ -40,7 +40,7 @@ def _section(values: Sequence[Value], found: Sequence[Artifact]) -> Section:
     title = f"{unit_of(first).capitalize()} of {len(values)} models on {first['task']}"
     return Section(
         title=f"Evaluations together: {len(values)} models on {first['task']}",
-        source=", ".join(one.name for one in found),
+        source=f"{found[0].name} and {len(found) - 1} more",
         headline=[("questions", number(first["n"]))],
         body=[dot_plot("models", title, list(map(_dot, values)), _WORDS),
               _table(values)],
