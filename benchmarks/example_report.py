@@ -43,7 +43,8 @@ def main() -> None:
         sweep(work)
         prune(work)
         page = ROOT / "docs" / "example-report.html"
-        emo(work, "report", ".", "-o", page, "--force")
+        emo(work, "report", ".", "-o", page, "--force", "--questions",
+            Path(folder) / f"{WORLD}.jsonl")  # fmt: skip
         shutil.copy(work / "sweep.json", ROOT / "benchmarks" / "results" / "sweep.json")
         with browser(Path(folder) / "profile") as tab:
             picture(tab, page, "report", width=1000, height=1290)

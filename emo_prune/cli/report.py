@@ -40,6 +40,14 @@ def report(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file of --examples that was scored: what flipped is shown in "
+            "its words.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -81,7 +89,7 @@ def report(
     from emo_prune.report.page import find_artifacts, is_page, page
 
     file = places.report_file(output, path)
-    found = find_artifacts(path, samples)
+    found = find_artifacts(path, samples, questions)
     text = page(found)
     places.refuse_existing(file, force=force or is_page(file))
     drawn = _pictures(found, pictures, png=png, force=force)

@@ -11,7 +11,6 @@ from emo_prune.evaluation import Cell, Row, Sweep
 from emo_prune.report.swept import (
     half_interval,
     mean_scale,
-    metrics_of,
     on_frontier,
     row_label,
     rows_of,
@@ -37,7 +36,7 @@ def _accuracy(sweep: Sweep, columns: range) -> Table:
     first = columns.start == 0
     names = [task_names(sweep)[i] for i in columns]
     table = new_table(
-        f"{sweep.model['name']}: {metrics_of(sweep)} by budget and task"
+        f"{sweep.model['name']}: {_metrics(sweep)} by budget and task"
         + ("" if first else " (continued)"),
         "experts kept",
         *(("mean", "drop") if first else ()),
@@ -63,7 +62,7 @@ def _accuracy(sweep: Sweep, columns: range) -> Table:
 def _frontier(sweep: Sweep) -> Table:
     """Return every model by its bytes; those that nothing smaller equals are marked."""
     table = new_table(
-        f"{sweep.model['name']}: memory and {metrics_of(sweep)}",
+        f"{sweep.model['name']}: memory and {_metrics(sweep)}",
         "model",
         "on disk",
         "of full",
@@ -88,6 +87,10 @@ def _frontier(sweep: Sweep) -> Table:
 
 def _section(row: Row) -> tuple[str | None, str | None]:
     return row.score, row.calibration
+
+
+def _metrics(sweep: Sweep) -> str:
+    return "/".join(dict.fromkeys(task.metric for task in sweep.tasks))
 
 
 def _figure(cell: Cell, scale: float) -> str:

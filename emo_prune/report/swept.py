@@ -49,7 +49,7 @@ def chosen_on(sweep: Sweep) -> str:
 
 
 def metrics_of(sweep: Sweep) -> str:
-    """Return the metrics of the tasks."""
+    """Return what the tasks' metrics are called."""
     return "/".join(dict.fromkeys(metric_name(task.metric) for task in sweep.tasks))
 
 

@@ -198,6 +198,28 @@ def test_flips_to_read_come_from_the_samples_of_these_results_alone(
         find_artifacts(folder, elsewhere)
 
 
+def test_flips_are_shown_in_the_words_of_the_questions_that_were_scored(
+    folder: Path, edit: Edit, road: Path
+) -> None:
+    asked = road.parents[1] / "questions.jsonl"
+    results = of(folder, "results.json")
+
+    def flip_the_first(baseline: dict[str, Any]) -> None:
+        task, first = results["tasks"][0], results["tasks"][0]["questions"][0]
+        baseline["tasks"][0]["questions"] = [
+            {**first, "score": 1.0 - first["score"]}, *task["questions"][1:]
+        ]  # fmt: skip
+
+    edit("results-tiny-emo.json", flip_the_first)
+    text = html_of(folder)
+    assert "which letter follows" not in text
+    told = page(find_artifacts(folder, asked=asked))
+    assert told.count("which letter follows") == 1
+    assert "not shown" not in told
+    with pytest.raises(EmoPruneError, match=r"results\.json"):
+        find_artifacts(folder, asked=folder / "results.json")
+
+
 def test_a_gate_says_what_came_of_it_and_what_it_could_not_see(road: Path) -> None:
     (gate,) = of(road, "results.json")["gates"]
     text = html_of(road / "results.json")

@@ -10,7 +10,7 @@ from typing import Any
 from emo_prune.errors import ReportError
 from emo_prune.export import RECORD
 from emo_prune.provenance import sha256_bytes, strict_json
-from emo_prune.report.page import samples, scores
+from emo_prune.report.page import questions, samples, scores
 
 _PREFIX = "emo-prune/"
 _DEPTH = 2  # emo-prune-out/<task>/checkpoint/
@@ -48,13 +48,17 @@ class Found:
     artifacts: tuple[Artifact, ...]
 
 
-def find_artifacts(path: Path, flipped: Path | None = None) -> Found:
+def find_artifacts(
+    path: Path, flipped: Path | None = None, asked: Path | None = None
+) -> Found:
     """Read a JSON file, a checkpoint's record, or every artifact below a folder.
 
     flipped: a file of `eval --samples`, beside those that lie in the same folder.
+    asked: the file of examples that was scored.
 
     Raises:
         ReportError: there is none, or a file is not JSON.
+        BadExamples: `asked` is no file of examples.
     """
     if is_checkpoint(path):
         files = [path / RECORD]
@@ -66,6 +70,8 @@ def find_artifacts(path: Path, flipped: Path | None = None) -> Found:
     read = [_read(file, file.relative_to(root).as_posix(), _value) for file in files]
     if flipped is not None:
         read.append(_read(flipped, flipped.name, _flips))
+    if asked is not None:
+        read.append(_read(asked, asked.name, _questions))
     artifacts = tuple(artifact for artifact in read if artifact is not None)
     if not artifacts:
         raise ReportError(
@@ -138,6 +144,11 @@ def _value(file: Path, data: bytes) -> Any:
 def _flips(file: Path, data: bytes) -> Any:
     del file
     return samples.samples_value(data)
+
+
+def _questions(file: Path, data: bytes) -> Any:
+    del data
+    return questions.questions_value(file)
 
 
 def _schema(value: Any) -> str | None:

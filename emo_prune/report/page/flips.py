@@ -11,7 +11,8 @@ from emo_prune.evaluation.results import SCHEMA as RESULTS
 from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.cells import code
 from emo_prune.report.page.checked import checked
-from emo_prune.report.page.markup import Markup
+from emo_prune.report.page.markup import Markup, tag
+from emo_prune.report.page.questions import questions_of
 from emo_prune.report.page.samples import SCHEMA as SAMPLES
 from emo_prune.report.page.tables import details, note, table
 
@@ -20,14 +21,10 @@ _UNKNOWN = (
     "Which questions flipped is known where the file of `emo-prune eval --samples`, or "
     "the baseline's own results on the same prompts, lie in the same folder."
 )
-_COLUMNS = (
-    "lm-eval task",
-    "category",
-    "document",
-    "change",
-    "answer",
-    "the baseline's",
-)
+_WHERE = ("category", "lm-eval task", "document")
+_ANSWERS = ("answer", "the baseline's")
+_ASKED = ("question", "right answer")
+_UNASKED = ("not known", "not known")
 
 
 def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> list[Markup]:
@@ -40,18 +37,22 @@ def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> list[Markup]:
         return [note(_UNKNOWN)]
     lost = sum(flip.change == "lost" for flip in found)
     summary = f"Questions that flipped: {lost} lost, {len(found) - lost} won"
+    asked = questions_of(beside)
+    known = any(flip.document_sha256 in asked for flip in found)
+    columns = ("change", *(_ASKED if known else ()), *_ANSWERS, *_WHERE)
     rows = [
         (
-            flip.task,
-            flip.category,
-            code(flip.document_sha256),
             flip.change,
+            *(_question(asked.get(flip.document_sha256, _UNASKED)) if known else ()),
             _answer(flip.answer),
             _answer(flip.baseline_answer),
+            flip.category,
+            flip.task,
+            code(flip.document_sha256),
         )
         for flip in found
     ]
-    return [details(summary, table("Right in one of the two alone", _COLUMNS, rows))]
+    return [details(summary, table("Right in one of the two alone", columns, rows))]
 
 
 def _from_samples(
@@ -92,6 +93,11 @@ def _from_baseline(
             baseline = Results.from_dict(checked(artifact, results_schema()))
             return list(flips(results, baseline))
     return None
+
+
+def _question(asked: tuple[str, str]) -> tuple[Markup, str]:
+    question, right = asked
+    return tag("div", question.strip(), class_="asked"), right.strip()
 
 
 def _answer(text: str | None) -> str:

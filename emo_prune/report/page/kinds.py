@@ -18,6 +18,7 @@ from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.checked import checked
 from emo_prune.report.page.export import export_section
 from emo_prune.report.page.pretrained import pretrained_section
+from emo_prune.report.page.questions import SCHEMA as QUESTIONS
 from emo_prune.report.page.results import results_section
 from emo_prune.report.page.samples import SCHEMA as SAMPLES
 from emo_prune.report.page.scores import SCHEMA as SCORES
@@ -35,7 +36,9 @@ KINDS: Mapping[str, Render] = {
     PRETRAIN_SCHEMA: pretrained_section,
 }
 EVALUATIONS = "emo-prune/evaluations/1"  # `eval --json` of several, as a list
-_WITHIN = frozenset({SCORES, SAMPLES, EVALUATIONS})  # shown in sections of others
+_WITHIN = frozenset(
+    {SCORES, SAMPLES, QUESTIONS, EVALUATIONS}
+)  # shown in sections of others
 _LIST = {
     "properties": {"results": {"type": "array", "items": {"type": "object"}}},
     "required": ["results"],

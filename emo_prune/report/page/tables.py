@@ -43,7 +43,9 @@ def _row(cells: Row) -> Markup:
 
 def _kind(cell: object) -> str | None:
     """Return the class of a cell; words stand to the left, numbers to the right."""
-    words = not isinstance(cell, Markup) or cell.startswith(("<code", "<strong"))
+    words = not isinstance(cell, Markup) or cell.startswith(
+        ("<code", "<strong", "<div")
+    )
     return "words" if words else None
 
 
