@@ -42,6 +42,15 @@ def task_names(sweep: Sweep) -> list[str]:
     return [task.short.replace("_", " ") for task in sweep.tasks]
 
 
+def smallest(sweep: Sweep) -> Row | None:
+    """Return the smallest subset by the score asked for first, as it would be used.
+
+    Not the best of all: the best on these questions is partly so by chance.
+    """
+    of_first = [row for row in last_size(sweep) if row.score == sweep.scores[0]]
+    return min(of_first, key=lambda row: row.num_bytes, default=None)
+
+
 def chosen_on(sweep: Sweep) -> str:
     """Return what `last_size` was chosen on, for a title, if there are other sizes."""
     sizes = sizes_of(sweep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,10 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.fixture(scope="module")
 def pages(road: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pages")
-    sources = {"road": road, "pretrained": PRETRAINED, "sweep": REAL}
+    swept = json.loads(REAL.read_text())
+    swept["others"][0]["model"] = "a-model-of-somebody-else/" + "with-a-long-name-" * 5
+    (folder / "sweep.json").write_text(json.dumps(swept))
+    sources = {"road": road, "pretrained": PRETRAINED, "sweep": folder / "sweep.json"}
     made = [folder / f"{name}.html" for name in sources]
     for file, source in zip(made, sources.values(), strict=True):
         file.write_text(html_of(source), encoding="utf-8")

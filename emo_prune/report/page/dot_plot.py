@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emo_prune.report.page.axis import Axis, tick_label
 from emo_prune.report.page.markup import Markup, joined, tag
-from emo_prune.report.page.picture import Picture, line, words
+from emo_prune.report.page.picture import Picture, line, shortened, words
 
 _WIDTH = 360.0  # of a small phone: it is shown there as it is, elsewhere larger
 _ROW = 36.0
@@ -62,15 +62,11 @@ def _values(dot: Dot) -> list[float]:
     return [dot.value, *(dot.interval or ()), *other]
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else label[: _LONGEST - 3] + "..."
-
-
 def _row(dot: Dot, axis: Axis, top: float) -> Markup:
     y = f"{top + 26:g}"
     shapes = [
         tag("title", f"{dot.label}: {dot.text}"),
-        words(0, f"{top + 14:g}", _short(dot.label), kind="label"),
+        words(0, f"{top + 14:g}", shortened(dot.label, _LONGEST), kind="label"),
         words(_WIDTH, f"{top + 14:g}", dot.text, anchor="end"),
     ]
     if dot.interval is not None:

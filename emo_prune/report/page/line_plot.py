@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from emo_prune.report.page.axis import Axis, coordinate, tick_label
 from emo_prune.report.page.markup import Markup, tag
-from emo_prune.report.page.picture import Picture, line, words
+from emo_prune.report.page.picture import Picture, line, shortened, words
 
 _WIDTH = 360.0
 _LEFT, _TOP, _BOTTOM, _RIGHT = 40.0, 10.0, 200.0, 352.0
@@ -16,6 +16,7 @@ _MOST_MARKED = 64  # points; more are a line alone
 _APART = 4.0  # between intervals at the same place
 _LOOKS = 7  # lines that are told apart by colour and dashes
 _ROW, _SAMPLE, _LETTER = 16.0, 30.0, 6.2  # of the legend
+_LONGEST = 48  # letters of a name in it
 
 
 class Point(NamedTuple):
@@ -137,7 +138,9 @@ def _legend(
     names: Sequence[str], level: tuple[float, str] | None
 ) -> tuple[list[Markup], float]:
     """Return a sample and a name for each line, and the height that they take."""
-    entries = [(name, f"line{n % _LOOKS}") for n, name in enumerate(names)]
+    entries = [
+        (shortened(name, _LONGEST), f"line{n % _LOOKS}") for n, name in enumerate(names)
+    ]
     if level is not None:
         entries.append((level[1], "level"))
     if len(entries) < 2:

@@ -129,7 +129,7 @@ def _text(
     found = axes.text(
         float(at["x"]) + right,
         float(at["y"]) + down,
-        element.text or "",
+        " ".join((element.text or "").split()),
         color=at["fill"],
         fontsize=float(at["font-size"].removesuffix("px")) * _POINT,
         fontweight=int(at.get("font-weight", "400")),

@@ -55,6 +55,11 @@ def words(
     return tag("text", content, x=x, y=y, text_anchor=anchor, class_=kind)
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return a text of so many letters at most, with dots for what was cut off."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
 def line(x1: object, y1: object, x2: object, y2: object, kind: str) -> Markup:
     """Return a straight line."""
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)

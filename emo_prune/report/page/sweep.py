@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emo_prune.errors import ReportError
-from emo_prune.evaluation import Row, Sweep, sweep_schema
+from emo_prune.evaluation import Sweep, sweep_schema
 from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.cells import code, number
 from emo_prune.report.page.checked import checked
@@ -24,9 +24,9 @@ from emo_prune.report.page.tables import details, facts, note, table
 from emo_prune.report.swept import (
     mean_scale,
     metrics_of,
-    on_frontier,
     row_label,
     rows_of,
+    smallest,
 )
 
 _WORDS = (
@@ -86,30 +86,21 @@ def _refuse_ragged(sweep: Sweep, name: str) -> None:
 
 
 def _headline(sweep: Sweep) -> Iterator[tuple[str, Markup]]:
-    """Yield the full model's mean, and the best of the smallest subsets."""
+    """Yield the full model's mean, and that of the smallest budget."""
     scale = mean_scale(sweep)
     unit = " %" if scale > 1 else ""
     if sweep.full.mean is not None:
         value = figure(sweep.full.mean, scale)
         yield f"{metrics_of(sweep)}, full model", joined(value, unit)
-    best = _smallest(sweep)
-    if best is not None and best.mean is not None:
-        value = figure(best.mean, scale)
-        yield f"{metrics_of(sweep)}, {row_label(sweep, best)}", joined(value, unit)
+    small = smallest(sweep)
+    if small is not None and small.mean is not None:
+        value = figure(small.mean, scale)
+        yield f"{metrics_of(sweep)}, {row_label(sweep, small)}", joined(value, unit)
         unit = "points" if scale > 1 else metrics_of(sweep)
-        yield f"{unit} against the full model", change(best.mean)
-        share = best.num_bytes / sweep.full.num_bytes
+        yield f"{unit} against the full model", change(small.mean)
+        share = small.num_bytes / sweep.full.num_bytes
         yield "of the bytes", number(share, f"{share:.1%}")
     yield "questions", number(sum(task.n for task in sweep.tasks))
-
-
-def _smallest(sweep: Sweep) -> Row | None:
-    """Return the best by its mean of the subsets with the fewest bytes."""
-    known = [row for row in sweep.subsets if row.mean is not None]
-    least = min((row.num_bytes for row in known), default=0)
-    small = [row for row in known if row.num_bytes == least]
-    best = [row for row in small if on_frontier(sweep, row, small)]
-    return best[0] if best else None
 
 
 def _tasks(sweep: Sweep) -> Markup:

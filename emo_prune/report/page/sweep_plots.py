@@ -18,6 +18,7 @@ from emo_prune.report.swept import (
     on_frontier,
     row_label,
     sizes_of,
+    smallest,
     task_names,
     task_scale,
 )
@@ -131,9 +132,8 @@ def _by_calibration(sweep: Sweep, full: Cell) -> Iterator[Picture]:
 
 
 def _by_task(sweep: Sweep) -> Iterator[Picture]:
-    """Yield each task's figure under the first score's smallest budget."""
-    of_first = [row for row in last_size(sweep) if row.score == sweep.scores[0]]
-    row = min(of_first, key=lambda one: one.num_bytes, default=None)
+    """Yield each task's figure at the smallest budget."""
+    row = smallest(sweep)
     if row is None:
         return
     dots = []

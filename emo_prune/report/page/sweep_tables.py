@@ -138,9 +138,9 @@ def _sized(sweep: Sweep, row: Row) -> list[object]:
     if row.mean is None:
         return [size, part, NONE, NONE, NONE]
     scale, error = mean_scale(sweep), row.mean.stderr
-    half = NONE
-    if error is not None:
-        width = half_interval(error)
-        half = number(width, f"±{width * scale:.2f}" if scale > 1 else f"±{width:.3f}")
-    shown = NONE if error is None else number(error, f"{error * scale:.2f}")
-    return [size, part, figure(row.mean, scale), shown, half]
+    if error is None:
+        return [size, part, figure(row.mean, scale), NONE, NONE]
+    places, half = (2 if scale > 1 else 3), half_interval(error)
+    shown = number(error, f"{error * scale:.{places}f}")
+    bounds = number(half, f"±{half * scale:.{places}f}")
+    return [size, part, figure(row.mean, scale), shown, bounds]
