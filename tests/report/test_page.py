@@ -137,20 +137,38 @@ def test_hashes_versions_and_fingerprint_are_there(road: Path) -> None:
         assert value in text
 
 
+def counted(folder: Path, edit: Edit, flipped: int) -> Any:
+    """Have the comparison count so many of the first questions as flipped.
+
+    Where the baseline's own results lie, these say so too. Returns the results.
+    """
+
+    def count(value: dict[str, Any]) -> None:
+        questions = value["tasks"][0]["questions"][:flipped]
+        won = sum(question["score"] == 1.0 for question in questions)
+        for one in value["comparison"]["categories"]:
+            one.update(lost=flipped - won, won=won)
+
+    def flip(baseline: dict[str, Any]) -> None:
+        task = results["tasks"][0]
+        baseline["tasks"][0]["questions"] = [
+            {**question, "score": 1.0 - question["score"] if n < flipped else
+             question["score"]}
+            for n, question in enumerate(task["questions"])
+        ]  # fmt: skip
+
+    edit("results.json", count)
+    results = of(folder, "results.json")
+    edit("results-tiny-emo.json", flip)
+    return results
+
+
 def test_flipped_questions_are_those_that_one_of_the_two_has_right(
     folder: Path, edit: Edit
 ) -> None:
+    assert "No question flipped" in html_of(folder / "results.json")
+    questions = counted(folder, edit, 1)["tasks"][0]["questions"]
     assert "Which questions flipped is known" in html_of(folder / "results.json")
-    questions = of(folder, "results.json")["tasks"][0]["questions"]
-    wanted = [1.0 - questions[0]["score"]] + [q["score"] for q in questions[1:]]
-
-    def flip_the_first(baseline: dict[str, Any]) -> None:
-        for question, score in zip(
-            baseline["tasks"][0]["questions"], wanted, strict=True
-        ):
-            question["score"] = score
-
-    edit("results-tiny-emo.json", flip_the_first)
     text = html_of(folder)
     won = questions[0]["score"] == 1.0
     assert f"Questions that flipped: {1 - won} lost, {int(won)} won" in text
@@ -160,7 +178,7 @@ def test_flipped_questions_are_those_that_one_of_the_two_has_right(
 def test_flips_to_read_come_from_the_samples_of_these_results_alone(
     folder: Path, edit: Edit
 ) -> None:
-    results = of(folder, "results.json")
+    results = counted(folder, edit, 1)
     (first, second, *_) = results["tasks"][0]["questions"]
     (folder / "results-tiny-emo.json").unlink()
     row = {
@@ -190,6 +208,10 @@ def test_flips_to_read_come_from_the_samples_of_these_results_alone(
         assert ">not known<" in text
         assert "of another model" not in text
         assert "of other results" not in text
+    twice = (folder / "flips.jsonl").read_text() * 2  # more than the comparison counts
+    (folder / "flips.jsonl").write_text(twice)
+    assert "Which questions flipped is known" in html_of(folder)
+    (folder / "flips.jsonl").write_text(lines)
     elsewhere = (folder / "flips.jsonl").rename(folder.parent / "flips.txt")
     assert "what it says now" not in html_of(folder)
     assert "what it says now" in page(find_artifacts(folder, elsewhere))
@@ -202,15 +224,7 @@ def test_flips_are_shown_in_the_words_of_the_questions_that_were_scored(
     folder: Path, edit: Edit, road: Path
 ) -> None:
     asked = road.parents[1] / "questions.jsonl"
-    results = of(folder, "results.json")
-
-    def flip_the_first(baseline: dict[str, Any]) -> None:
-        task, first = results["tasks"][0], results["tasks"][0]["questions"][0]
-        baseline["tasks"][0]["questions"] = [
-            {**first, "score": 1.0 - first["score"]}, *task["questions"][1:]
-        ]  # fmt: skip
-
-    edit("results-tiny-emo.json", flip_the_first)
+    counted(folder, edit, 1)
     text = html_of(folder)
     assert "which letter follows" not in text
     told = page(find_artifacts(folder, asked=asked))
@@ -235,9 +249,7 @@ def test_a_gate_says_what_came_of_it_and_what_it_could_not_see(road: Path) -> No
 def test_several_evaluations_of_one_document_are_shown_each_and_together(
     folder: Path, edit: Edit
 ) -> None:
-    edit(
-        "results-tiny-emo.json", lambda value: value["tasks"][0]["questions"].reverse()
-    )
+    counted(folder, edit, 2)
     parts = [of(folder, f"results{name}.json") for name in ("", "-tiny-emo")]
     document = {"schema": "emo-prune/evaluations/1", "results": parts}
     file = folder.parent / "evaluations.json"

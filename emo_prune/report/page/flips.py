@@ -29,6 +29,9 @@ _UNASKED = ("not known", "not known")
 
 def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> list[Markup]:
     """Return the questions lost and won, or how to come to know them."""
+    count = _count(artifact.value)
+    if not count:
+        return [] if count is None else [note("No question flipped.")]
     results = Results.from_dict(artifact.value)
     found = _from_samples(artifact.value, results, beside)
     if found is None:
@@ -58,9 +61,10 @@ def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> list[Markup]:
 def _from_samples(
     value: Any, results: Results, beside: Sequence[Artifact]
 ) -> list[Flip] | None:
-    """Return the flips of a samples file that are about these results, if any are.
+    """Return the flips of samples files that are of these results, if there are any.
 
-    They are if the two models are, and if the question is there with that score.
+    They are if the two models are, the questions are there with that score, and they
+    are as many as the comparison counts: a file of an earlier evaluation is none.
     """
     sides = (results.model, value["comparison"]["baseline"])
     scores = {
@@ -76,7 +80,18 @@ def _from_samples(
         if (flip["task"], flip["document_sha256"], float(flip["change"] == "won"))
         in scores
     ]
-    return found or None
+    return found if len(found) == _count(value) else None
+
+
+def _count(value: Any) -> int | None:
+    """Return how many flips the comparison counts; None if no answer can be right."""
+    counts = [
+        found[change]
+        for found in value["comparison"]["categories"]
+        for change in ("lost", "won")
+        if found[change] is not None
+    ]
+    return sum(counts) if counts else None
 
 
 def _from_baseline(

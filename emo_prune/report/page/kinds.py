@@ -36,9 +36,8 @@ KINDS: Mapping[str, Render] = {
     PRETRAIN_SCHEMA: pretrained_section,
 }
 EVALUATIONS = "emo-prune/evaluations/1"  # `eval --json` of several, as a list
-_WITHIN = frozenset(
-    {SCORES, SAMPLES, QUESTIONS, EVALUATIONS}
-)  # shown in sections of others
+# Shown in the sections of others.
+_WITHIN = frozenset({SCORES, SAMPLES, QUESTIONS, EVALUATIONS})
 _LIST = {
     "properties": {"results": {"type": "array", "items": {"type": "object"}}},
     "required": ["results"],
