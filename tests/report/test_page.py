@@ -314,6 +314,17 @@ def test_a_kind_that_is_not_known_is_named_as_not_shown(folder: Path) -> None:
     assert "foreign.json" not in text
 
 
+@pytest.mark.parametrize("name", ["samples", "questions", "scores"])
+def test_json_that_poses_as_another_kind_of_file_is_named_as_not_shown(
+    folder: Path, name: str
+) -> None:
+    posing = {"schema": f"emo-prune/{name}/1"}
+    (folder / "posing.json").write_text(json.dumps(posing))
+    document = {"schema": "emo-prune/evaluations/1", "results": [posing]}
+    (folder / "several.json").write_text(json.dumps(document))
+    assert f"posing.json (emo-prune/{name}/1)" in html_of(folder)
+
+
 def test_the_page_of_several_categories_ends_in_their_mean(
     folder: Path, edit: Edit
 ) -> None:

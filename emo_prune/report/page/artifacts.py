@@ -18,6 +18,8 @@ _GIANT = 1e100
 _UNFINISHED = (".partial", ".replaced", ".resume", ".run", ".state")
 _LINES = f"*{samples.FILES}"
 
+Known = tuple[str | None, Any]  # a schema and its value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
@@ -67,7 +69,9 @@ def find_artifacts(
     else:
         files = [path, *sorted(filter(samples.is_samples, path.parent.glob(_LINES)))]
     root = path if path.is_dir() else path.parent
-    read = [_read(file, file.relative_to(root).as_posix(), _value) for file in files]
+    read = [
+        _read(file, file.relative_to(root).as_posix(), _by_its_name) for file in files
+    ]
     if flipped is not None:
         read.append(_read(flipped, flipped.name, _flips))
     if asked is not None:
@@ -110,12 +114,12 @@ def _is_ours(file: Path) -> bool:
 
 
 def _read(
-    file: Path, name: str, value_of: Callable[[Path, bytes], Any]
+    file: Path, name: str, read: Callable[[Path, bytes], Known]
 ) -> Artifact | None:
     """Return the artifact in a file; None if it is JSON of something else."""
     try:
         data = file.read_bytes()
-        value = value_of(file, data)
+        schema, value = read(file, data)
     except (OSError, ValueError) as error:
         missing = isinstance(error, OSError)
         raise ReportError(
@@ -123,32 +127,31 @@ def _read(
             where=file,
             got=(error.strerror if isinstance(error, OSError) else None) or error,
             expected="JSON that a command of this program wrote",
-            hint="give selection.json, results.json, a checkpoint or a folder of them",
+            hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
         ) from None
-    schema = _schema(value)
     if schema is None:
         return None
     return Artifact(name=name, schema=schema, value=value, sha256=sha256_bytes(data))
 
 
-def _value(file: Path, data: bytes) -> Any:
+def _by_its_name(file: Path, data: bytes) -> Known:
     if file.name.endswith(scores.FILES):
-        return scores.scores_value(file)
+        return scores.SCHEMA, scores.scores_value(file)
     if file.name.endswith(samples.FILES):
         return _flips(file, data)
     value = strict_json(data)
     _refuse_giants(value)
-    return value
+    return _schema(value), value
 
 
-def _flips(file: Path, data: bytes) -> Any:
+def _flips(file: Path, data: bytes) -> Known:
     del file
-    return samples.samples_value(data)
+    return samples.SCHEMA, samples.samples_value(data)
 
 
-def _questions(file: Path, data: bytes) -> Any:
+def _questions(file: Path, data: bytes) -> Known:
     del data
-    return questions.questions_value(file)
+    return questions.SCHEMA, questions.questions_value(file)
 
 
 def _schema(value: Any) -> str | None:

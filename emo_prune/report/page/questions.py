@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emo_prune.report.page.artifacts import Artifact
 
-SCHEMA = "emo-prune/questions/1"
+SCHEMA = "questions"  # what no JSON file can say of itself
 
 
 def questions_value(file: Path) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def questions_value(file: Path) -> dict[str, Any]:
 
     rows = read_examples(file)
     asked = {row.document_sha256: (row.context, row.completion) for row in rows}
-    return {"schema": SCHEMA, "questions": asked}
+    return {"questions": asked}
 
 
 def questions_of(beside: Sequence[Artifact]) -> Mapping[str, tuple[str, str]]:

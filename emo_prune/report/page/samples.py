@@ -7,7 +7,7 @@ from typing import Any
 
 from emo_prune.provenance import strict_json
 
-SCHEMA = "emo-prune/samples/1"
+SCHEMA = "samples"  # what no JSON file can say of itself
 FILES = ".jsonl"
 _ANSWERS = ("answer", "baseline_answer")
 _FLIP = ("task", "category", "document_sha256", "change", *_ANSWERS)
@@ -36,7 +36,7 @@ def samples_value(data: bytes) -> dict[str, Any]:
         row = _row(line)
         sides = (row["model"], row["baseline"])
         flips.setdefault(sides, []).append({key: row[key] for key in _FLIP})
-    return {"schema": SCHEMA, "flips": flips}
+    return {"flips": flips}
 
 
 def _row(line: bytes) -> dict[str, Any]:
