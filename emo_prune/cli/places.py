@@ -125,6 +125,19 @@ def report_file(output: Path | None, path: Path) -> Path:
     return file
 
 
+def refuse_checkpoint(folder: Path) -> None:
+    """Raise `SettingsError` for pictures that would lie inside a checkpoint."""
+    from emo_prune.report.page import is_checkpoint
+
+    if is_checkpoint(folder):
+        raise SettingsError(
+            "the pictures would be written into a checkpoint",
+            where=folder,
+            expected="a folder of their own",
+            hint="choose another place",
+        )
+
+
 def selections() -> list[Path]:
     """Return the selections under the default output folder, by name."""
     return sorted(ROOT.glob(f"*/{SELECTION}"))

@@ -146,6 +146,11 @@ class Results:
                 expected=f"JSON with schema {SCHEMA}",
                 hint="write them anew with `emo-prune eval`",
             ) from error
+        return cls.from_dict(value)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Results:
+        """Read a JSON object that the schema holds for."""
         own = {field.name: value[field.name] for field in fields(cls)}
         return cls(
             **own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -120,6 +120,25 @@ class Sweep:
         """Return the text of sweep.json, which `sweep.schema.json` describes."""
         return readable_json({"schema": SCHEMA, **plain(asdict(self))})
 
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Sweep:
+        """Read a JSON object that the schema holds for."""
+        own = {field.name: value[field.name] for field in fields(cls)}
+        return cls(
+            **own
+            | {
+                "tasks": tuple(SweptTask(**one) for one in value["tasks"]),
+                "calibrations": tuple(
+                    SweptCalibration(**one) for one in value["calibrations"]
+                ),
+                "budgets": tuple(SweptBudget(**one) for one in value["budgets"]),
+                "scores": tuple(value["scores"]),
+                "full": _row(value["full"]),
+                "subsets": tuple(map(_row, value["subsets"])),
+                "others": tuple(map(_row, value["others"])),
+            }
+        )
+
 
 @cache
 def sweep_schema() -> dict[str, Any]:
@@ -203,6 +222,19 @@ def mean_cell(
         interval=interval(apart.value, apart.stderr),
         recovery=100 * part / whole if whole else None,
     )
+
+
+def _row(value: Mapping[str, Any]) -> Row:
+    mean = value["mean"]
+    cells = tuple(map(_cell, value["cells"]))
+    return Row(
+        **dict(value) | {"cells": cells, "mean": None if mean is None else _cell(mean)}
+    )
+
+
+def _cell(value: Mapping[str, Any]) -> Cell:
+    ends = value["interval"]
+    return Cell(**dict(value) | {"interval": None if ends is None else tuple(ends)})
 
 
 def _estimate(cell: Cell) -> Estimate:

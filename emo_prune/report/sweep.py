@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from emo_prune.evaluation import Cell, Row, Sweep
-from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
+from emo_prune.report.swept import (
+    half_interval,
+    mean_scale,
+    on_frontier,
+    row_label,
+    rows_of,
+    task_names,
+    task_scale,
+)
 from emo_prune.report.table import new_table
 from emo_prune.report.units import format_bytes
 
@@ -27,7 +34,7 @@ def sweep_tables(sweep: Sweep) -> RenderableType:
 def _accuracy(sweep: Sweep, columns: range) -> Table:
     """Return some tasks' columns; the mean and what it lost come with the first."""
     first = columns.start == 0
-    names = [sweep.tasks[i].short.replace("_", " ") for i in columns]
+    names = [task_names(sweep)[i] for i in columns]
     table = new_table(
         f"{sweep.model['name']}: {_metrics(sweep)} by budget and task"
         + ("" if first else " (continued)"),
@@ -36,12 +43,12 @@ def _accuracy(sweep: Sweep, columns: range) -> Table:
         *names,
     )
     previous = None
-    for row in _rows(sweep):
+    for row in rows_of(sweep):
         if previous is not None and _section(row) != _section(previous):
             table.add_section()
         head = [_value(sweep, row.mean), _drop(row.mean)] if first else []
-        cells = [_figure(row.cells[i], _scale(sweep, i)) for i in columns]
-        table.add_row(_label(sweep, row), *head, *cells)
+        cells = [_figure(row.cells[i], task_scale(sweep, i)) for i in columns]
+        table.add_row(row_label(sweep, row), *head, *cells)
         previous = row
     if first:
         table.caption = (
@@ -63,60 +70,27 @@ def _frontier(sweep: Sweep) -> Table:
         "95 %",
         "",
     )
-    rows = sorted(_rows(sweep), key=lambda row: row.num_bytes)
+    rows = sorted(rows_of(sweep), key=lambda row: row.num_bytes)
     for row in rows:
         table.add_row(
-            _label(sweep, row),
+            row_label(sweep, row),
             format_bytes(row.num_bytes),
             f"{row.num_bytes / sweep.full.num_bytes:.1%}",
             _value(sweep, row.mean),
             _uncertainty(sweep, row.mean),
-            "*" if _on_frontier(sweep, row, rows) else "",
+            "*" if on_frontier(sweep, row, rows) else "",
         )
     table.caption = "*: none here does as well with fewer bytes, or better with as many"
     table.caption_justify = "left"
     return table
 
 
-def _on_frontier(sweep: Sweep, row: Row, rows: Sequence[Row]) -> bool:
-    """Tell whether nothing that is no larger does better, nor smaller as well."""
-    if row.mean is None:
-        return False
-    sign = 1.0 if sweep.tasks[0].higher_is_better else -1.0
-    mine = (sign * row.mean.value, -row.num_bytes)
-    for other in rows:
-        if other.mean is None:
-            continue
-        theirs = (sign * other.mean.value, -other.num_bytes)
-        if theirs != mine and all(b >= a for a, b in zip(mine, theirs, strict=True)):
-            return False
-    return True
-
-
-def _rows(sweep: Sweep) -> list[Row]:
-    return [sweep.full, *sweep.subsets, *sweep.others]
-
-
 def _section(row: Row) -> tuple[str | None, str | None]:
     return row.score, row.calibration
 
 
-def _label(sweep: Sweep, row: Row) -> str:
-    if row is sweep.full:
-        return "full model"
-    if row.score is None:
-        return row.model
-    several = len({subset.calibration for subset in sweep.subsets}) > 1
-    examples = f", {row.calibration} examples" if several else ""
-    return f"{row.keep} {row.score}{examples}"
-
-
 def _metrics(sweep: Sweep) -> str:
     return "/".join(dict.fromkeys(task.metric for task in sweep.tasks))
-
-
-def _scale(sweep: Sweep, column: int) -> float:
-    return 100.0 if sweep.tasks[column].higher_is_better else 1.0
 
 
 def _figure(cell: Cell, scale: float) -> str:
@@ -124,17 +98,13 @@ def _figure(cell: Cell, scale: float) -> str:
 
 
 def _value(sweep: Sweep, mean: Cell | None) -> str:
-    return "-" if mean is None else _figure(mean, _mean_scale(sweep))
+    return "-" if mean is None else _figure(mean, mean_scale(sweep))
 
 
 def _uncertainty(sweep: Sweep, mean: Cell | None) -> str:
     if mean is None or mean.stderr is None:
         return "-"
-    return f"±{two_sided(CONFIDENCE) * mean.stderr * _mean_scale(sweep):.2f}"
-
-
-def _mean_scale(sweep: Sweep) -> float:
-    return next(_scale(sweep, i) for i, task in enumerate(sweep.tasks) if task.in_mean)
+    return f"±{half_interval(mean.stderr) * mean_scale(sweep):.2f}"
 
 
 def _drop(mean: Cell | None) -> str:

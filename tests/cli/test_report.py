@@ -41,6 +41,41 @@ def test_a_report_is_replaced_and_nothing_else_is(run: Run, exported: Path) -> N
     assert "Selection: tiny-emo" in page.read_text()
 
 
+def test_pictures_go_into_a_folder_and_are_replaced_as_pages_are(
+    run: Run, exported: Path
+) -> None:
+    selection = exported.parent / "selection.json"
+    for _ in range(2):
+        made = run("report", selection, "--pictures", "drawn")
+        assert made.code == 0, made.err
+        assert made.out.endswith("wrote 2 pictures into drawn\n")
+    names = sorted(file.name for file in Path("drawn").iterdir())
+    assert names == ["selection-experts.svg", "selection-layers.svg"]
+    foreign = Path("drawn/selection-layers.svg")
+    foreign.write_text("<svg/>")
+    page = exported.parent / "selection.html"
+    page.unlink()
+    failed = run("report", selection, "--pictures", "drawn")
+    assert_named(failed, "exists already", "selection-layers.svg")
+    assert not page.exists()
+    assert foreign.read_text() == "<svg/>"
+    assert run("report", selection, "--pictures", "drawn", "--force").code == 0
+    assert foreign.read_text() != "<svg/>"
+
+
+def test_pictures_as_png_need_a_folder_that_is_no_checkpoint(
+    run: Run, exported: Path
+) -> None:
+    selection = exported.parent / "selection.json"
+    assert_named(run("report", selection, "--png"), "--pictures DIR")
+    inside = run("report", selection, "--pictures", exported)
+    assert_named(inside, "into a checkpoint")
+    assert not selection.with_suffix(".html").exists()
+    pytest.importorskip("matplotlib")
+    assert run("report", selection, "--pictures", "drawn", "--png").code == 0
+    assert len(list(Path("drawn").glob("*.png"))) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -52,6 +87,8 @@ def test_a_report_is_replaced_and_nothing_else_is(run: Run, exported: Path) -> N
         (("model",), "emo_prune.json"),
         (("newer.json",), "emo-prune/selection/9"),
         (("bare.json",), "bare.json"),
+        (("swept.json",), "swept.json"),
+        (("bare.json", "--samples", "empty.jsonl"), "No such file"),
         (("foreign.json", "-o", "page.json"), ".html"),
         (("foreign.json", "-o", "model/page.html"), "into a checkpoint"),
     ],
@@ -67,6 +104,7 @@ def test_what_cannot_be_shown_is_named_and_nothing_is_written(
     Path("foreign.json").write_text('{"schema": "somebody/else"}')
     Path("newer.json").write_text('{"schema": "emo-prune/selection/9"}')
     Path("bare.json").write_text('{"schema": "emo-prune/selection/1"}')
+    Path("swept.json").write_text('{"schema": "emo-prune/sweep/1"}')
     before = sorted(workplace.rglob("*"))
     assert_named(run("report", *arguments), word)
     assert sorted(workplace.rglob("*")) == before

@@ -69,9 +69,14 @@ class Tab:
         assert "exceptionDetails" not in done, done
         return done["result"].get("value")
 
-    def screenshot(self, file: Path) -> None:
-        """Write a picture of the whole page."""
-        shot = self._call("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, file: Path, *, top: int = 0, height: int = 0) -> None:
+        """Write a picture of the whole page, or of so much of it."""
+        size = self._call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": top, "width": size["width"], "scale": 1}
+        clip["height"] = height or size["height"] - top
+        shot = self._call(
+            "Page.captureScreenshot", captureBeyondViewport=True, clip=clip
+        )
         file.write_bytes(base64.b64decode(shot["data"]))
 
     def printed(self) -> bytes:

@@ -63,7 +63,7 @@ def test_every_kind_of_artifact_has_its_section(road: Path) -> None:
     text = html_of(road)
     titles = re.findall("<h2>(.*?) <small>", text)
     assert [title.split(":")[0] for title in titles] == [
-        "Evaluation", "Evaluation", "Selection", "Export",
+        "Evaluations together", "Evaluation", "Evaluation", "Selection", "Export",
     ]  # fmt: skip
     assert "Pretraining: emo" in html_of(PRETRAINED)
     for name in ("selection.json", "results.json", "checkpoint"):
@@ -118,7 +118,7 @@ def test_scores_beside_a_selection_shade_every_expert(road: Path) -> None:
     cells = {"kept": 0, "left": 0}
     for tag, attributes in reader.elements:
         if tag == "path":
-            kind = str(attributes["class"]).split()[0]
+            kind = str(attributes["class"]).rstrip("12345")
             cells[kind] += str(attributes["d"]).count("M")
     kept = sum(len(layer["kept"]) for layer in layers)
     assert cells == {"kept": kept, "left": 8 * len(layers) - kept}
@@ -137,24 +137,135 @@ def test_hashes_versions_and_fingerprint_are_there(road: Path) -> None:
         assert value in text
 
 
+def counted(folder: Path, edit: Edit, flipped: int) -> Any:
+    """Have the comparison count so many of the first questions as flipped.
+
+    Where the baseline's own results lie, these say so too. Returns the results.
+    """
+
+    def count(value: dict[str, Any]) -> None:
+        questions = value["tasks"][0]["questions"][:flipped]
+        won = sum(question["score"] == 1.0 for question in questions)
+        for one in value["comparison"]["categories"]:
+            one.update(lost=flipped - won, won=won)
+
+    def flip(baseline: dict[str, Any]) -> None:
+        task = results["tasks"][0]
+        baseline["tasks"][0]["questions"] = [
+            {**question, "score": 1.0 - question["score"] if n < flipped else
+             question["score"]}
+            for n, question in enumerate(task["questions"])
+        ]  # fmt: skip
+
+    edit("results.json", count)
+    results = of(folder, "results.json")
+    edit("results-tiny-emo.json", flip)
+    return results
+
+
 def test_flipped_questions_are_those_that_one_of_the_two_has_right(
     folder: Path, edit: Edit
 ) -> None:
-    assert "is known where the baseline" in html_of(folder / "results.json")
-    questions = of(folder, "results.json")["tasks"][0]["questions"]
-    wanted = [1.0 - questions[0]["score"]] + [q["score"] for q in questions[1:]]
-
-    def flip_the_first(baseline: dict[str, Any]) -> None:
-        for question, score in zip(
-            baseline["tasks"][0]["questions"], wanted, strict=True
-        ):
-            question["score"] = score
-
-    edit("results-tiny-emo.json", flip_the_first)
+    assert "No question flipped" in html_of(folder / "results.json")
+    questions = counted(folder, edit, 1)["tasks"][0]["questions"]
+    assert "Which questions flipped is known" in html_of(folder / "results.json")
     text = html_of(folder)
     won = questions[0]["score"] == 1.0
     assert f"Questions that flipped: {1 - won} lost, {int(won)} won" in text
     assert f"<code>{questions[0]['document_sha256']}</code>" in text
+
+
+def test_flips_to_read_come_from_the_samples_of_these_results_alone(
+    folder: Path, edit: Edit
+) -> None:
+    results = counted(folder, edit, 1)
+    (first, second, *_) = results["tasks"][0]["questions"]
+    (folder / "results-tiny-emo.json").unlink()
+    row = {
+        "model": results["model"],
+        "baseline": results["comparison"]["baseline"],
+        "task": results["tasks"][0]["name"],
+        "category": results["categories"][0]["name"],
+        "document_sha256": first["document_sha256"],
+        "change": "won" if first["score"] else "lost",
+        "answer": "what it says now",
+        "baseline_answer": None,
+    }
+    wrong = "lost" if second["score"] else "won"
+    others = (
+        {**row, "model": "another", "answer": "of another model"},
+        {**row, "document_sha256": second["document_sha256"], "change": wrong,
+         "answer": "of other results"},
+    )  # fmt: skip
+    lines = "".join(json.dumps(one) + "\n" for one in (row, *others))
+    (folder / "flips.jsonl").write_text(lines)
+    (folder / "questions.jsonl").write_text('{"text": "no flip"}\n')
+    won = int(row["change"] == "won")
+    for where in (folder, folder / "results.json"):
+        text = html_of(where)
+        assert f"Questions that flipped: {1 - won} lost, {won} won" in text
+        assert "what it says now" in text
+        assert ">not known<" in text
+        assert "of another model" not in text
+        assert "of other results" not in text
+    twice = (folder / "flips.jsonl").read_text() * 2  # more than the comparison counts
+    (folder / "flips.jsonl").write_text(twice)
+    assert "Which questions flipped is known" in html_of(folder)
+    (folder / "flips.jsonl").write_text(lines)
+    elsewhere = (folder / "flips.jsonl").rename(folder.parent / "flips.txt")
+    assert "what it says now" not in html_of(folder)
+    assert "what it says now" in page(find_artifacts(folder, elsewhere))
+    elsewhere.write_text(json.dumps({**row, "change": "both"}))
+    with pytest.raises(ReportError, match=r"flips\.txt"):
+        find_artifacts(folder, elsewhere)
+
+
+def test_flips_are_shown_in_the_words_of_the_questions_that_were_scored(
+    folder: Path, edit: Edit, road: Path
+) -> None:
+    asked = road.parents[1] / "questions.jsonl"
+    counted(folder, edit, 1)
+    text = html_of(folder)
+    assert "which letter follows" not in text
+    told = page(find_artifacts(folder, asked=asked))
+    assert told.count("which letter follows") == 1
+    assert "not shown" not in told
+    with pytest.raises(EmoPruneError, match=r"results\.json"):
+        find_artifacts(folder, asked=folder / "results.json")
+
+
+def test_a_gate_says_what_came_of_it_and_what_it_could_not_see(road: Path) -> None:
+    (gate,) = of(road, "results.json")["gates"]
+    text = html_of(road / "results.json")
+    shown = Reader(text).exact
+    assert {gate["judged"], gate["limit"]} <= set(shown)
+    word = "passed" if gate["passed"] else "FAILED"
+    assert text.count(f">{word}</strong>") == 2  # above, and in the table
+    assert gate["sees"] is False
+    assert f"{gate['detectable']:.2f} points (80 % power): cannot see 3" in text
+    assert "proves nothing by passing" in text
+
+
+def test_several_evaluations_of_one_document_are_shown_each_and_together(
+    folder: Path, edit: Edit
+) -> None:
+    counted(folder, edit, 2)
+    parts = [of(folder, f"results{name}.json") for name in ("", "-tiny-emo")]
+    document = {"schema": "emo-prune/evaluations/1", "results": parts}
+    file = folder.parent / "evaluations.json"
+    file.write_text(json.dumps(document))
+    text = html_of(file)
+    assert re.findall("<h2>(.*?) <small>", text) == [
+        f"Evaluations together: 2 models on {parts[0]['task']}",
+        *(f"Evaluation: {part['model']} on {part['task']}" for part in parts),
+    ]
+    assert "Questions that flipped" in text  # the baseline's own results are within
+    for number in numbers([part["value"] for part in parts]):
+        assert number in Reader(text.split("</section>")[0]).exact
+    assert "not shown" not in text
+    file.write_text(json.dumps({**document, "results": "none"}))
+    with pytest.raises(ReportError, match=r"evaluations\.json"):
+        html_of(file)
 
 
 def test_a_hostile_name_is_text(folder: Path, edit: Edit) -> None:
@@ -201,6 +312,17 @@ def test_a_kind_that_is_not_known_is_named_as_not_shown(folder: Path) -> None:
     text = html_of(folder)
     assert "later.json (emo-prune/later/1)" in text
     assert "foreign.json" not in text
+
+
+@pytest.mark.parametrize("name", ["samples", "questions", "scores"])
+def test_json_that_poses_as_another_kind_of_file_is_named_as_not_shown(
+    folder: Path, name: str
+) -> None:
+    posing = {"schema": f"emo-prune/{name}/1"}
+    (folder / "posing.json").write_text(json.dumps(posing))
+    document = {"schema": "emo-prune/evaluations/1", "results": [posing]}
+    (folder / "several.json").write_text(json.dumps(document))
+    assert f"posing.json (emo-prune/{name}/1)" in html_of(folder)
 
 
 def test_the_page_of_several_categories_ends_in_their_mean(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 from emo_prune.errors import ReportError
 from emo_prune.export import RECORD
 from emo_prune.provenance import sha256_bytes, strict_json
-from emo_prune.report.page import scores
+from emo_prune.report.page import questions, samples, scores
 
 _PREFIX = "emo-prune/"
 _DEPTH = 2  # emo-prune-out/<task>/checkpoint/
 _GIANT = 1e100
-_UNFINISHED = (".partial", ".replaced", ".resume", ".run")
+_UNFINISHED = (".partial", ".replaced", ".resume", ".run", ".state")
+_LINES = f"*{samples.FILES}"
+
+Known = tuple[str | None, Any]  # a schema and its value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +33,10 @@ class Artifact:
     value: Mapping[str, Any]
     sha256: str
 
-    def inner(self, key: str, what: str) -> Artifact | None:
-        """Return the artifact this one holds under a key, if it does."""
-        value = self.value.get(key)
+    def inner(self, value: Any, what: str) -> Artifact | None:
+        """Return a part of this one as an artifact, if it is one."""
         schema = _schema(value)
-        if value is None or schema is None:
+        if schema is None:
             return None
         name = f"{self.name}, {what}"
         return Artifact(name=name, schema=schema, value=value, sha256=self.sha256)
@@ -48,20 +50,32 @@ class Found:
     artifacts: tuple[Artifact, ...]
 
 
-def find_artifacts(path: Path) -> Found:
+def find_artifacts(
+    path: Path, flipped: Path | None = None, asked: Path | None = None
+) -> Found:
     """Read a JSON file, a checkpoint's record, or every artifact below a folder.
+
+    flipped: a file of `eval --samples`, beside those that lie in the same folder.
+    asked: the file of examples that was scored.
 
     Raises:
         ReportError: there is none, or a file is not JSON.
+        BadExamples: `asked` is no file of examples.
     """
     if is_checkpoint(path):
         files = [path / RECORD]
     elif path.is_dir():
         files = sorted(_files(path, _DEPTH))
     else:
-        files = [path]
+        files = [path, *sorted(filter(samples.is_samples, path.parent.glob(_LINES)))]
     root = path if path.is_dir() else path.parent
-    read = (_read(file, file.relative_to(root).as_posix()) for file in files)
+    read = [
+        _read(file, file.relative_to(root).as_posix(), _by_its_name) for file in files
+    ]
+    if flipped is not None:
+        read.append(_read(flipped, flipped.name, _flips))
+    if asked is not None:
+        read.append(_read(asked, asked.name, _questions))
     artifacts = tuple(artifact for artifact in read if artifact is not None)
     if not artifacts:
         raise ReportError(
@@ -86,21 +100,26 @@ def _files(folder: Path, depth: int) -> Iterator[Path]:
         yield from (file for file in [folder / RECORD] if file.is_file())
         return
     for path in folder.iterdir():
-        if path.is_file() and path.name.endswith((".json", *scores.FILES)):
+        if path.is_file() and _is_ours(path):
             yield path
         elif depth and path.is_dir() and not path.name.endswith(_UNFINISHED):
             yield from _files(path, depth - 1)
 
 
-def _read(file: Path, name: str) -> Artifact | None:
+def _is_ours(file: Path) -> bool:
+    """Tell whether a file may hold an artifact: of JSONL only the flipped questions."""
+    if file.name.endswith(samples.FILES):
+        return samples.is_samples(file)
+    return file.name.endswith((".json", *scores.FILES))
+
+
+def _read(
+    file: Path, name: str, read: Callable[[Path, bytes], Known]
+) -> Artifact | None:
     """Return the artifact in a file; None if it is JSON of something else."""
     try:
         data = file.read_bytes()
-        if file.name.endswith(scores.FILES):
-            value = scores.scores_value(file)
-        else:
-            value = strict_json(data)
-            _refuse_giants(value)
+        schema, value = read(file, data)
     except (OSError, ValueError) as error:
         missing = isinstance(error, OSError)
         raise ReportError(
@@ -108,12 +127,31 @@ def _read(file: Path, name: str) -> Artifact | None:
             where=file,
             got=(error.strerror if isinstance(error, OSError) else None) or error,
             expected="JSON that a command of this program wrote",
-            hint="give selection.json, results.json, a checkpoint or a folder of them",
+            hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
         ) from None
-    schema = _schema(value)
     if schema is None:
         return None
     return Artifact(name=name, schema=schema, value=value, sha256=sha256_bytes(data))
+
+
+def _by_its_name(file: Path, data: bytes) -> Known:
+    if file.name.endswith(scores.FILES):
+        return scores.SCHEMA, scores.scores_value(file)
+    if file.name.endswith(samples.FILES):
+        return _flips(file, data)
+    value = strict_json(data)
+    _refuse_giants(value)
+    return _schema(value), value
+
+
+def _flips(file: Path, data: bytes) -> Known:
+    del file
+    return samples.SCHEMA, samples.samples_value(data)
+
+
+def _questions(file: Path, data: bytes) -> Known:
+    del data
+    return questions.SCHEMA, questions.questions_value(file)
 
 
 def _schema(value: Any) -> str | None:

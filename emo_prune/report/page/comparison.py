@@ -1,4 +1,4 @@
-"""A comparison with a baseline: differences, their intervals, recovery."""
+"""A comparison with a baseline: differences, intervals, recovery, lost and won."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import Any
 from emo_prune.report.page.cells import NONE, decimals, number
 from emo_prune.report.page.dot_plot import Dot, dot_plot
 from emo_prune.report.page.markup import Markup, joined, tag
-from emo_prune.report.page.tables import note
+from emo_prune.report.page.picture import Picture
 
 Value = Mapping[str, Any]
+
+_WORDS = (
+    "Bars are paired 95 % intervals, question by question: with one that crosses the "
+    "line at zero there may be no difference. Lost, won: questions that only the "
+    "baseline, or only this model, has right; McNemar's exact p is the chance of so "
+    "uneven a split if both were equally likely. Smallest drop seen: by a paired test "
+    "at 95 % with 80 % power on these questions."
+)
 
 
 def comparison_headline(compared: Value) -> Iterator[tuple[str, Markup]]:
@@ -21,25 +29,43 @@ def comparison_headline(compared: Value) -> Iterator[tuple[str, Markup]]:
         yield "95 % interval", _interval(head)
     if head["recovery"] is not None:
         yield "recovery", _recovery(head)
+    if head["mcnemar_p"] is not None:
+        both = joined(number(head["lost"]), " / ", number(head["won"]))
+        yield "questions lost / won", both
+        yield "McNemar's exact p", decimals(head["mcnemar_p"], 3)
+    if head["min_detectable_drop"] is not None:
+        yield (
+            f"{_unit(compared)}: smallest drop seen",
+            decimals(head["min_detectable_drop"], 2),
+        )
 
 
 def columns_of(compared: Value) -> list[str]:
     """Return the titles of `difference_cells`."""
     unit = _unit(compared)
-    return ["baseline", f"difference ({unit})", "95 % interval", "recovery"]
+    own = ["baseline", f"difference ({unit})", "95 % interval", "recovery"]
+    return [*own, "lost", "won", "McNemar's p", "smallest drop seen"]
 
 
 def difference_cells(found: Value | None, compared: Value) -> list[Markup]:
-    """Return the baseline's figure, the difference, its interval and the recovery."""
+    """Return a row's cells from the baseline on; dashes where nothing was compared."""
     if found is None:
-        return [NONE] * 4
+        return [NONE] * len(columns_of(compared))
     scale = 100.0 if compared["higher_is_better"] else 1.0
-    baseline = number(found["baseline"], f"{found['baseline'] * scale:.2f}")
-    return [baseline, _change(found), _interval(found), _recovery(found)]
+    return [
+        number(found["baseline"], f"{found['baseline'] * scale:.2f}"),
+        _change(found),
+        _interval(found),
+        _recovery(found),
+        number(found["lost"]),
+        number(found["won"]),
+        decimals(found["mcnemar_p"], 3),
+        decimals(found["min_detectable_drop"], 2),
+    ]
 
 
-def comparison_part(compared: Value) -> Markup:
-    """Return the differences as a picture, and what was left out of them."""
+def comparison_part(compared: Value) -> Picture:
+    """Return the differences as a picture."""
     found: Sequence[Value] = compared["categories"]
     head = [compared["headline"]] if len(found) != 1 else []
     dots = [
@@ -53,15 +79,12 @@ def comparison_part(compared: Value) -> Markup:
     ]
     title = f"Difference in {_unit(compared)} against {compared['baseline']}"
     unmatched = compared["num_unmatched"]
-    counted = f" {unmatched:,} questions were answered by one of the two alone and "
-    return joined(
-        dot_plot(title, dots, zero=True),
-        note(
-            "Bars are paired 95 % intervals, question by question: with one that "
-            "crosses the line at zero there may be no difference.",
-            counted + "count nowhere." if unmatched else "",
-        ),
-    )
+    counted = ""
+    if unmatched:
+        counted = (
+            f" {unmatched:,} questions only one of the two answered count nowhere."
+        )
+    return dot_plot("difference", title, dots, _WORDS + counted, zero=True)
 
 
 def _unit(compared: Value) -> str:

@@ -15,6 +15,7 @@ from emo_prune.report.page.markup import Markup, joined, tag
 from emo_prune.report.page.section import Section
 from emo_prune.report.page.tables import note
 
+_STYLES = ("colours.css", "picture.css", "page.css")
 _BEGINNING = '<meta name="generator" content="emo-prune '
 
 
@@ -28,7 +29,7 @@ def page(found: Found) -> str:
         EmoPruneError: an artifact breaks its schema.
     """
     shown = sections(found.artifacts)
-    style, script = _resource("page.css"), _resource("page.js")
+    style, script = "".join(map(_resource, _STYLES)), _resource("page.js")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emo_prune.report.page.axis import Axis, tick_label
 from emo_prune.report.page.markup import Markup, joined, tag
-from emo_prune.report.page.picture import line, picture, words
+from emo_prune.report.page.picture import Picture, line, shortened, words
 
 _WIDTH = 360.0  # of a small phone: it is shown there as it is, elsewhere larger
 _ROW = 36.0
@@ -29,7 +29,9 @@ class Dot:
     other: float | None = None
 
 
-def dot_plot(title: str, dots: Sequence[Dot], *, zero: bool = False) -> Markup:
+def dot_plot(
+    name: str, title: str, dots: Sequence[Dot], words_: str, *, zero: bool = False
+) -> Picture:
     """Return the dots on one axis; `zero` marks where nothing is won or lost."""
     values = [value for dot in dots for value in _values(dot)]
     axis = Axis.over([*values, 0.0] if zero else values, _MARGIN, _WIDTH - _MARGIN)
@@ -42,9 +44,17 @@ def dot_plot(title: str, dots: Sequence[Dot], *, zero: bool = False) -> Markup:
         for tick in axis.ticks()
     ]
     if zero:
-        grid.append(line(axis.place(0.0), 0, axis.place(0.0), bottom, "zero"))
+        grid.append(line(axis.place(0.0), 0, axis.place(0.0), bottom, "level"))
     rows = [_row(dot, axis, _ROW * place) for place, dot in enumerate(dots)]
-    return picture(title, _WIDTH, bottom + 20, [*grid, *rows], "dots")
+    return Picture(
+        name=name,
+        title=title,
+        width=_WIDTH,
+        height=bottom + 20,
+        shapes=[*grid, *rows],
+        kind="dots",
+        words=words_,
+    )
 
 
 def _values(dot: Dot) -> list[float]:
@@ -52,15 +62,11 @@ def _values(dot: Dot) -> list[float]:
     return [dot.value, *(dot.interval or ()), *other]
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else label[: _LONGEST - 3] + "..."
-
-
 def _row(dot: Dot, axis: Axis, top: float) -> Markup:
     y = f"{top + 26:g}"
     shapes = [
         tag("title", f"{dot.label}: {dot.text}"),
-        words(0, f"{top + 14:g}", _short(dot.label), kind="label"),
+        words(0, f"{top + 14:g}", shortened(dot.label, _LONGEST), kind="label"),
         words(_WIDTH, f"{top + 14:g}", dot.text, anchor="end"),
     ]
     if dot.interval is not None:

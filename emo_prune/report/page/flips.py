@@ -2,78 +2,118 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from emo_prune.evaluation import results_schema
-from emo_prune.evaluation.results import SCHEMA
+from emo_prune.evaluation import Flip, Results, results_schema
+from emo_prune.evaluation.flips import flips
+from emo_prune.evaluation.results import SCHEMA as RESULTS
 from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.cells import code
 from emo_prune.report.page.checked import checked
-from emo_prune.report.page.markup import Markup
+from emo_prune.report.page.markup import Markup, tag
+from emo_prune.report.page.questions import questions_of
+from emo_prune.report.page.samples import SCHEMA as SAMPLES
 from emo_prune.report.page.tables import details, note, table
 
 _SAME = ("task", "metric", "prompts_sha256", "documents_sha256")
 _UNKNOWN = (
-    "Which questions flipped is known where the baseline's own results on the same "
-    "prompts lie in the same folder: score the baseline with `emo-prune eval` too."
+    "Which questions flipped is known where the file of `emo-prune eval --samples`, or "
+    "the baseline's own results on the same prompts, lie in the same folder."
 )
+_WHERE = ("category", "lm-eval task", "document")
+_ANSWERS = ("answer", "the baseline's")
+_ASKED = ("question", "right answer")
+_UNASKED = ("not known", "not known")
 
 
-def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> Markup:
+def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> list[Markup]:
     """Return the questions lost and won, or how to come to know them."""
-    value = artifact.value
-    other = _baseline(value, beside)
-    if other is None:
-        return note(_UNKNOWN)
-    rows = list(_flips(value, other))
-    lost = sum(change == "lost" for *_, change in rows)
-    return details(
-        f"Questions that flipped: {lost} lost, {len(rows) - lost} won",
-        table(
-            "Right in one of the two alone",
-            ("lm-eval task", "category", "document", "change"),
-            rows,
-        ),
-    )
+    count = _count(artifact.value)
+    if not count:
+        return [] if count is None else [note("No question flipped.")]
+    results = Results.from_dict(artifact.value)
+    found = _from_samples(artifact.value, results, beside)
+    if found is None:
+        found = _from_baseline(artifact.value, results, beside)
+    if found is None:
+        return [note(_UNKNOWN)]
+    lost = sum(flip.change == "lost" for flip in found)
+    summary = f"Questions that flipped: {lost} lost, {len(found) - lost} won"
+    asked = questions_of(beside)
+    known = any(flip.document_sha256 in asked for flip in found)
+    columns = ("change", *(_ASKED if known else ()), *_ANSWERS, *_WHERE)
+    rows = [
+        (
+            flip.change,
+            *(_question(asked.get(flip.document_sha256, _UNASKED)) if known else ()),
+            _answer(flip.answer),
+            _answer(flip.baseline_answer),
+            flip.category,
+            flip.task,
+            code(flip.document_sha256),
+        )
+        for flip in found
+    ]
+    return [details(summary, table("Right in one of the two alone", columns, rows))]
 
 
-def _baseline(
-    value: Mapping[str, Any], beside: Sequence[Artifact]
-) -> Mapping[str, Any] | None:
-    """Return the baseline's own results on the very same prompts, if they are there."""
+def _from_samples(
+    value: Any, results: Results, beside: Sequence[Artifact]
+) -> list[Flip] | None:
+    """Return the flips of samples files that are of these results, if there are any.
+
+    They are if the two models are, the questions are there with that score, and they
+    are as many as the comparison counts: a file of an earlier evaluation is none.
+    """
+    sides = (results.model, value["comparison"]["baseline"])
+    scores = {
+        (task.name, question.document_sha256, question.score)
+        for task in results.tasks
+        for question in task.questions
+    }
+    found = [
+        Flip(**flip)
+        for one in beside
+        if one.schema == SAMPLES
+        for flip in one.value["flips"].get(sides, ())
+        if (flip["task"], flip["document_sha256"], float(flip["change"] == "won"))
+        in scores
+    ]
+    return found if len(found) == _count(value) else None
+
+
+def _count(value: Any) -> int | None:
+    """Return how many flips the comparison counts; None if no answer can be right."""
+    counts = [
+        found[change]
+        for found in value["comparison"]["categories"]
+        for change in ("lost", "won")
+        if found[change] is not None
+    ]
+    return sum(counts) if counts else None
+
+
+def _from_baseline(
+    value: Any, results: Results, beside: Sequence[Artifact]
+) -> list[Flip] | None:
+    """Return the flips against the baseline's own results, if those are there."""
     for artifact in beside:
         other = artifact.value
         if (
-            artifact.schema == SCHEMA
+            artifact.schema == RESULTS
             and other.get("model") == value["comparison"]["baseline"]
             and all(other.get(key) == value[key] for key in _SAME)
         ):
-            return checked(artifact, results_schema())
+            baseline = Results.from_dict(checked(artifact, results_schema()))
+            return list(flips(results, baseline))
     return None
 
 
-def _flips(
-    value: Mapping[str, Any], other: Mapping[str, Any]
-) -> Iterator[tuple[object, ...]]:
-    theirs = {
-        (task["name"], *key): score
-        for task in other["tasks"]
-        for key, score in _scores(task)
-    }
-    for task in value["tasks"]:
-        for key, score in _scores(task):
-            before = theirs.get((task["name"], *key))
-            if {score, before} == {0, 1}:
-                change = "won" if score else "lost"
-                yield task["name"], task["category"], code(key[0]), change
+def _question(asked: tuple[str, str]) -> tuple[Markup, str]:
+    question, right = asked
+    return tag("div", question.strip(), class_="asked"), right.strip()
 
 
-def _scores(task: Mapping[str, Any]) -> Iterator[tuple[tuple[str, int], float]]:
-    """Yield each question's hash, which of equal documents it is, and its score."""
-    seen: Counter[str] = Counter()
-    for question in task["questions"]:
-        document = question["document_sha256"]
-        yield (document, seen[document]), question["score"]
-        seen[document] += 1
+def _answer(text: str | None) -> str:
+    return "not known" if text is None else text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from emo_prune.report.page.axis import Axis, coordinate, tick_label
 from emo_prune.report.page.markup import Markup, tag
-from emo_prune.report.page.picture import picture, words
+from emo_prune.report.page.picture import Picture, words
 
 _LEFT, _ROW = 34.0, 14.0
 _NARROW, _WIDE = 326.0, 896.0  # of the cells: on a phone; of many experts, elsewhere
@@ -24,7 +24,7 @@ class HeatRow:
     use: Sequence[float] | None = None
 
 
-def heat_map(title: str, rows: Sequence[HeatRow]) -> Markup:
+def heat_map(name: str, title: str, rows: Sequence[HeatRow], words_: str) -> Picture:
     """Return a cell for each expert of each layer, kept ones in colour.
 
     Where `use` is known it gives the shade, of dropped ones in grey.
@@ -42,8 +42,15 @@ def heat_map(title: str, rows: Sequence[HeatRow]) -> Markup:
         for tick in axis.ticks(8)
         if tick == int(tick)
     ]
-    kind = "map" if experts <= 64 else "map wide"
-    return picture(title, _LEFT + width, bottom + 5, shapes, kind)
+    return Picture(
+        name=name,
+        title=title,
+        width=_LEFT + width,
+        height=bottom + 5,
+        shapes=shapes,
+        kind="map" if experts <= 64 else "map wide",
+        words=words_,
+    )
 
 
 def _row(row: HeatRow, place: int, cell: float) -> list[Markup]:
@@ -63,12 +70,12 @@ def _row(row: HeatRow, place: int, cell: float) -> list[Markup]:
 def _shaded(row: HeatRow) -> Mapping[str, list[int]]:
     """Return experts by the class of their cell."""
     if row.use is None:
-        return {f"kept s{SHADES}": list(row.kept)}
+        return {f"kept{SHADES}": list(row.kept)}
     kept = set(row.kept)
     found: dict[str, list[int]] = {}
     for expert, use in enumerate(row.use):
         shade = min(SHADES, 1 + int(SHADES * use))
-        kind = f"{'kept' if expert in kept else 'left'} s{shade}"
+        kind = f"{'kept' if expert in kept else 'left'}{shade}"
         found.setdefault(kind, []).append(expert)
     return dict(sorted(found.items()))
 

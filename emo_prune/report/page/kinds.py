@@ -11,24 +11,37 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from emo_prune.errors import ReportError
 from emo_prune.evaluation.results import SCHEMA as RESULTS
+from emo_prune.evaluation.sweep import SCHEMA as SWEEP
 from emo_prune.export import PRETRAIN_SCHEMA
 from emo_prune.export.record import SCHEMA as EXPORT
 from emo_prune.report.page.artifacts import Artifact
+from emo_prune.report.page.checked import checked
 from emo_prune.report.page.export import export_section
 from emo_prune.report.page.pretrained import pretrained_section
+from emo_prune.report.page.questions import SCHEMA as QUESTIONS
 from emo_prune.report.page.results import results_section
+from emo_prune.report.page.samples import SCHEMA as SAMPLES
 from emo_prune.report.page.scores import SCHEMA as SCORES
 from emo_prune.report.page.section import Render, Section
 from emo_prune.report.page.selection import selection_section
+from emo_prune.report.page.sweep import sweep_section
+from emo_prune.report.page.together import together
 from emo_prune.selection.selection import SCHEMA as SELECTION
 
 KINDS: Mapping[str, Render] = {
+    SWEEP: sweep_section,
     RESULTS: results_section,
     SELECTION: selection_section,
     EXPORT: export_section,
     PRETRAIN_SCHEMA: pretrained_section,
 }
-_WITHIN = frozenset({SCORES})  # shown in the section of another
+EVALUATIONS = "emo-prune/evaluations/1"  # `eval --json` of several, as a list
+# Shown in the sections of others.
+_WITHIN = frozenset({SCORES, SAMPLES, QUESTIONS, EVALUATIONS})
+_LIST = {
+    "properties": {"results": {"type": "array", "items": {"type": "object"}}},
+    "required": ["results"],
+}
 _INNER = (("selection", "its selection"), ("parent", "its source"))
 
 
@@ -38,19 +51,23 @@ def sections(artifacts: Sequence[Artifact]) -> list[Section]:
     Raises:
         EmoPruneError: an artifact breaks its schema, or none is of a known kind.
     """
-    order = list(KINDS)
-    shown = [one for one in _all(artifacts) if one.schema in KINDS]
-    if not shown:
+    everything = _all(artifacts)
+    if not any(one.schema in KINDS for one in everything):
         raise ReportError(
             "no artifact is of a kind that can be shown",
             where=", ".join(one.name for one in artifacts),
             got=", ".join(sorted({one.schema for one in artifacts})),
-            expected=", ".join(order),
-            hint="give selection.json, results.json, a checkpoint or a folder of them",
+            expected=", ".join(KINDS),
+            hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
         )
-    # Within a kind what was compared comes first, then all by name: sorting is stable.
-    shown.sort(key=lambda one: (order.index(one.schema), "comparison" not in one.value))
-    return [KINDS[one.schema](one, artifacts) for one in shown]
+    shown = []
+    for schema, render in KINDS.items():
+        found = [one for one in everything if one.schema == schema]
+        # What was compared comes first, then all by name: sorting is stable.
+        found.sort(key=lambda one: "comparison" not in one.value)
+        made = [render(one, everything) for one in found]
+        shown += [*(together(found) if schema == RESULTS else ()), *made]
+    return shown
 
 
 def not_shown(artifacts: Sequence[Artifact]) -> list[Artifact]:
@@ -69,9 +86,18 @@ def _all(artifacts: Sequence[Artifact]) -> list[Artifact]:
 def _inside(artifact: Artifact) -> Iterator[Artifact]:
     if artifact.schema == EXPORT:
         for key, what in _INNER:
-            inner = artifact.inner(key, what)
+            inner = artifact.inner(artifact.value.get(key), what)
             if inner is not None:
                 yield inner
+    if artifact.schema == EVALUATIONS:
+        yield from _evaluations(artifact)
+
+
+def _evaluations(artifact: Artifact) -> Iterator[Artifact]:
+    for n, value in enumerate(checked(artifact, _LIST)["results"]):
+        inner = artifact.inner(value, f"results {n + 1}")
+        if inner is not None:
+            yield inner
 
 
 def _known(artifact: Artifact, found: Sequence[Artifact]) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.cells import code, decimals, number
 from emo_prune.report.page.checked import checked
-from emo_prune.report.page.line_plot import Line, line_plot
+from emo_prune.report.page.line_plot import Frame, Line, Point, line_plot
 from emo_prune.report.page.markup import Markup
+from emo_prune.report.page.picture import Picture
 from emo_prune.report.page.section import Section
 from emo_prune.report.page.tables import details, facts, table
 from emo_prune.report.units import format_bytes
@@ -107,13 +108,14 @@ def pretrained_section(artifact: Artifact, beside: Sequence[Artifact]) -> Sectio
     )  # fmt: skip
 
 
-def _curve(points: Sequence[Sequence[float]]) -> list[Markup]:
+def _curve(points: Sequence[Sequence[float]]) -> list[Markup | Picture]:
     if not points:
         return []
-    line = Line("loss", [(step, loss) for step, loss in points])
+    line = Line("loss", [Point(step, loss) for step, loss in points])
     rows = [(number(step), decimals(loss, 4)) for step, loss in points]
+    title = "Cross-entropy, in nats a token, by step"
     return [
-        line_plot("Cross-entropy, in nats a token, by step", [line], "step"),
+        line_plot("loss", title, [line], Frame(x_title="step")),
         details("The points of the curve", table("Loss", ("step", "loss"), rows)),
     ]
 

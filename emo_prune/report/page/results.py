@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emo_prune.evaluation import results_schema
-from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
+from emo_prune.report.metrics import metric_name
 from emo_prune.report.page.artifacts import Artifact
-from emo_prune.report.page.cells import NONE, decimals, number
+from emo_prune.report.page.cells import decimals, number
 from emo_prune.report.page.checked import checked
 from emo_prune.report.page.comparison import (
     columns_of,
@@ -17,10 +17,13 @@ from emo_prune.report.page.comparison import (
     difference_cells,
 )
 from emo_prune.report.page.dot_plot import Dot, dot_plot
+from emo_prune.report.page.figures import interval_of, scale_of, scaled, unit_of
 from emo_prune.report.page.flips import flips_part
-from emo_prune.report.page.markup import Markup, joined
+from emo_prune.report.page.gates import gates_headline, gates_part, verdicts_of
+from emo_prune.report.page.markup import Markup
+from emo_prune.report.page.picture import Picture
 from emo_prune.report.page.section import Section
-from emo_prune.report.page.tables import details, facts, note, table
+from emo_prune.report.page.tables import details, facts, table
 
 Value = Mapping[str, Any]
 
@@ -32,19 +35,22 @@ def results_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
         ReportError: it breaks its schema.
     """
     value = checked(artifact, results_schema())
-    compared = value.get("comparison")
-    body = [_plot(value), _table(value)]
+    compared, verdicts = value.get("comparison"), verdicts_of(value)
+    body: list[Markup | Picture] = [_plot(value), _table(value)]
     if compared is not None:
-        body += [comparison_part(compared), flips_part(artifact, beside)]
+        body.insert(1, comparison_part(compared))
+        body += flips_part(artifact, beside)
     return Section(
         title=f"Evaluation: {value['model']} on {value['task']}",
         source=artifact.name,
         headline=[
-            (_metric(value), _scaled(value["value"], value)),
+            (unit_of(value), scaled(value["value"], value)),
+            *gates_headline(verdicts),
             *(comparison_headline(compared) if compared is not None else ()),
             ("questions", number(value["n"])),
         ],
         body=[
+            *gates_part(verdicts),
             *body,
             details("Every lm-eval task", _tasks(value)),
             details("Every metric", _metrics(value)),
@@ -62,22 +68,6 @@ def results_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
     )  # fmt: skip
 
 
-def _scale(value: Value) -> float:
-    """Return what figures are multiplied by: accuracies are shown in per cent."""
-    return 100.0 if value["higher_is_better"] else 1.0
-
-
-def _scaled(figure: float | None, value: Value) -> Markup:
-    if figure is None:
-        return NONE
-    return number(figure, f"{figure * _scale(value):.2f}")
-
-
-def _metric(value: Value) -> str:
-    unit = "%" if value["higher_is_better"] else "lower is better"
-    return f"{value['metric']} ({unit})"
-
-
 def _figures(value: Value) -> Iterator[tuple[str, Value]]:
     """Yield each category and, of several, their mean."""
     for category in value["categories"]:
@@ -87,8 +77,8 @@ def _figures(value: Value) -> Iterator[tuple[str, Value]]:
         yield "mean", value
 
 
-def _plot(value: Value) -> Markup:
-    scale = _scale(value)
+def _plot(value: Value) -> Picture:
+    scale = scale_of(value)
     compared = value.get("comparison") or {"categories": (), "headline": None}
     against = {found["name"]: found for found in compared["categories"]}
     dots = []
@@ -103,33 +93,27 @@ def _plot(value: Value) -> Markup:
                 label=label,
                 text=shown if before is None else f"{shown}, baseline {before:.2f}",
                 value=figure["value"] * scale,
-                interval=_interval(figure, scale),
+                interval=interval_of(figure, scale),
                 other=before,
             )
         )
-    plot = dot_plot(f"{_metric(value)} by category", dots)
     words = "Bars are normal 95 % intervals of the standard error."
-    hollow = " Hollow dots are the baseline." if against else ""
-    return joined(plot, note(words + hollow))
-
-
-def _interval(figure: Value, scale: float) -> tuple[float, float] | None:
-    if figure["stderr"] is None:
-        return None
-    half = two_sided(CONFIDENCE) * figure["stderr"]
-    return (figure["value"] - half) * scale, (figure["value"] + half) * scale
+    if against:
+        words += " Hollow dots are the baseline."
+    title = f"{unit_of(value).capitalize()} by category"
+    return dot_plot("categories", title, dots, words)
 
 
 def _table(value: Value) -> Markup:
     compared = value.get("comparison")
-    titles = ["category", value["metric"], "stderr", "n"]
+    titles = ["category", metric_name(value["metric"]), "stderr", "n"]
     against: dict[str, Value] = {}
     if compared is not None:
         titles += columns_of(compared)
         against = {found["name"]: found for found in compared["categories"]}
     rows = []
     for label, figure in _figures(value):
-        cells = [_scaled(figure["value"], value), _scaled(figure["stderr"], value)]
+        cells = [scaled(figure["value"], value), scaled(figure["stderr"], value)]
         row: list[object] = [label, *cells, number(figure["n"])]
         if compared is not None:
             found = against.get(figure.get("name", ""))
@@ -138,7 +122,7 @@ def _table(value: Value) -> Markup:
             row += difference_cells(found, compared)
         rows.append(row)
     several = len(value["categories"]) > 1
-    caption = f"{value['metric']} by category"
+    caption = f"{metric_name(value['metric']).capitalize()} by category"
     return table(caption, titles, *((rows[:-1], rows[-1:]) if several else (rows,)))
 
 

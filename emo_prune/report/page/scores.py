@@ -11,7 +11,7 @@ from emo_prune.selection import Selection
 if TYPE_CHECKING:
     from emo_prune.report.page.artifacts import Artifact
 
-SCHEMA = "emo-prune/scores/1"
+SCHEMA = "scores"  # what no JSON file can say of itself
 FILES = ("scores.safetensors", ".scores.safetensors")  # the ends of their names
 
 
@@ -36,7 +36,6 @@ def scores_value(file: Path) -> dict[str, Any]:
             1.0 if expert in always else n / most for expert, n in enumerate(picks)
         ]
     return {
-        "schema": SCHEMA,
         "model": scores.model,
         "calibration": scores.calibration,
         "use": use,

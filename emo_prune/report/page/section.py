@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.markup import Markup, tag
+from emo_prune.report.page.picture import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,12 @@ class Section:
     title: str
     source: str
     headline: Sequence[tuple[str, Markup]]
-    body: Sequence[Markup]
+    body: Sequence[Markup | Picture]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Its pictures, in their order."""
+        return [part for part in self.body if isinstance(part, Picture)]
 
     def to_html(self, anchor: str) -> Markup:
         """Return the section as HTML."""
@@ -32,9 +39,19 @@ class Section:
             "section",
             tag("h2", self.title, " ", tag("small", self.source)),
             tag("div", *tiles, class_="tiles"),
-            *self.body,
+            *_laid_out(self.body),
             id=anchor,
         )
+
+
+def _laid_out(body: Sequence[Markup | Picture]) -> Iterator[Markup]:
+    """Yield what is on the page; pictures that follow one another share a row."""
+    for drawn, parts in groupby(body, lambda part: isinstance(part, Picture)):
+        if drawn:
+            figures = (one.to_html() for one in parts if isinstance(one, Picture))
+            yield tag("div", *figures, class_="pictures")
+        else:
+            yield from (one for one in parts if isinstance(one, Markup))
 
 
 Render = Callable[[Artifact, Sequence[Artifact]], Section]

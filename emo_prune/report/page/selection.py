@@ -8,8 +8,9 @@ from emo_prune.errors import ReportError
 from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.cells import NONE, decimals, number, share
 from emo_prune.report.page.heat_map import HeatRow, heat_map
-from emo_prune.report.page.line_plot import Line, line_plot
-from emo_prune.report.page.markup import Markup, joined
+from emo_prune.report.page.line_plot import Frame, Line, Point, line_plot
+from emo_prune.report.page.markup import Markup
+from emo_prune.report.page.picture import Picture
 from emo_prune.report.page.scores import use_by_layer
 from emo_prune.report.page.section import Section
 from emo_prune.report.page.tables import details, facts, note, table
@@ -94,7 +95,7 @@ def _mean(values: Iterable[float]) -> float:
     return sum(found) / len(found)
 
 
-def _map(selection: Selection, use: Mapping[int, Sequence[float]]) -> Markup:
+def _map(selection: Selection, use: Mapping[int, Sequence[float]]) -> Picture:
     experts = selection.model["num_experts"]
     rows = [
         HeatRow(
@@ -105,26 +106,27 @@ def _map(selection: Selection, use: Mapping[int, Sequence[float]]) -> Markup:
         )
         for layer in selection.layers
     ]
-    shades = " The stronger, the more often picked, by the scores beside the selection."
-    return joined(
-        heat_map(f"Experts kept, of {experts} in each layer", rows),
-        note(
-            "Rows are layers, columns experts by their original number; coloured ones "
-            "stay, shared ones among them.",
-            shades if use else "",
-        ),
+    words = (
+        "Rows are layers, columns experts by their original number; coloured ones "
+        "stay, shared ones among them."
     )
+    if use:
+        words += (
+            " The stronger, the more often picked, by the scores beside the selection."
+        )
+    return heat_map("experts", f"Experts kept, of {experts} in each layer", rows, words)
 
 
-def _over_layers(layers: Sequence[LayerSelection]) -> Markup:
+def _over_layers(layers: Sequence[LayerSelection]) -> Picture:
     lines = [
-        Line("kept mass", [(x.layer, x.retained_mass) for x in layers]),
-        Line("kept picks", [(x.layer, x.retained_picks) for x in layers]),
+        Line("kept mass", [Point(x.layer, x.retained_mass) for x in layers]),
+        Line("kept picks", [Point(x.layer, x.retained_picks) for x in layers]),
     ]
-    stable = [(x.layer, x.stability) for x in layers if x.stability is not None]
+    stable = [Point(x.layer, x.stability) for x in layers if x.stability is not None]
     if stable:
         lines.append(Line("stability", stable))
-    return line_plot("Shares kept, and stability, by layer", lines, "layer")
+    title = "Shares kept, and stability, by layer"
+    return line_plot("layers", title, lines, Frame(x_title="layer"))
 
 
 def _table(layers: Sequence[LayerSelection]) -> Markup:

@@ -26,7 +26,7 @@ def table(
     last = [_row(row) for row in footer]
     whole = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", tag("span", caption)),
         tag("thead", tag("tr", *titles)),
         tag("tbody", *(_row(row) for row in found)),
         tag("tfoot", *last) if last else None,
@@ -43,7 +43,9 @@ def _row(cells: Row) -> Markup:
 
 def _kind(cell: object) -> str | None:
     """Return the class of a cell; words stand to the left, numbers to the right."""
-    words = not isinstance(cell, Markup) or cell.startswith("<code")
+    words = not isinstance(cell, Markup) or cell.startswith(
+        ("<code", "<strong", "<div")
+    )
     return "words" if words else None
 
 
