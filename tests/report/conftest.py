@@ -32,7 +32,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for arguments in (
             ["select", "-m", "tiny-emo", *chosen],
             ["export", "-m", "tiny-emo"],
-            ["eval", *score, "--baseline", "source", "--max-drop", "3"],
+            ["eval", *score, "--control", "random", "--max-drop", "3"],
             ["eval", "tiny-emo", *score, "-o",
              "emo-prune-out/calibration/results-tiny-emo.json"],
         ):  # fmt: skip

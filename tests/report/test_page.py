@@ -95,6 +95,19 @@ def test_figures_differences_intervals_and_recovery_are_those_of_the_results(
             assert number in shown
 
 
+def test_controls_are_those_of_the_results(road: Path) -> None:
+    results = json.loads((road / "results.json").read_text())
+    (control,) = results["comparison"]["controls"]
+    found = html_of(road / "results.json")
+    part = found[found.index("ahead of controls") :]
+    head = control["headline"]
+    low, high = head["interval"]
+    assert f"{head['difference']:+.2f} ({low:+.2f} to {high:+.2f})" in part
+    assert "random experts (3 seeds)" in part
+    for value in (head["baseline"], *control["values"]):
+        assert f">{100 * value:.2f}<" in part
+
+
 def test_the_points_of_the_loss_are_those_of_the_record() -> None:
     record = json.loads((PRETRAINED / "emo_prune.json").read_text())
     shown = Reader(html_of(PRETRAINED)).exact

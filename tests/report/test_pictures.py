@@ -27,6 +27,7 @@ def test_a_picture_is_named_by_its_artifact_and_what_it_shows(road: Path) -> Non
         "results-models.svg",
         "results-categories.svg",
         "results-difference.svg",
+        "results-controls.svg",
         "results-tiny-emo-categories.svg",
         "selection-experts.svg",
         "selection-layers.svg",

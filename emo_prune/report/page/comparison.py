@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from emo_prune.report.page.cells import NONE, decimals, number
@@ -24,9 +24,9 @@ _WORDS = (
 def comparison_headline(compared: Value) -> Iterator[tuple[str, Markup]]:
     """Yield the headline's difference, its interval and its recovery."""
     head = compared["headline"]
-    yield f"{_unit(compared)} against {compared['baseline']}", _change(head)
+    yield f"{unit(compared)} against {compared['baseline']}", change(head)
     if head["interval"] is not None:
-        yield "95 % interval", _interval(head)
+        yield "95 % interval", interval(head)
     if head["recovery"] is not None:
         yield "recovery", _recovery(head)
     if head["mcnemar_p"] is not None:
@@ -35,15 +35,14 @@ def comparison_headline(compared: Value) -> Iterator[tuple[str, Markup]]:
         yield "McNemar's exact p", decimals(head["mcnemar_p"], 3)
     if head["min_detectable_drop"] is not None:
         yield (
-            f"{_unit(compared)}: smallest drop seen",
+            f"{unit(compared)}: smallest drop seen",
             decimals(head["min_detectable_drop"], 2),
         )
 
 
 def columns_of(compared: Value) -> list[str]:
     """Return the titles of `difference_cells`."""
-    unit = _unit(compared)
-    own = ["baseline", f"difference ({unit})", "95 % interval", "recovery"]
+    own = ["baseline", f"difference ({unit(compared)})", "95 % interval", "recovery"]
     return [*own, "lost", "won", "McNemar's p", "smallest drop seen"]
 
 
@@ -54,8 +53,8 @@ def difference_cells(found: Value | None, compared: Value) -> list[Markup]:
     scale = 100.0 if compared["higher_is_better"] else 1.0
     return [
         number(found["baseline"], f"{found['baseline'] * scale:.2f}"),
-        _change(found),
-        _interval(found),
+        change(found),
+        interval(found),
         _recovery(found),
         number(found["lost"]),
         number(found["won"]),
@@ -68,34 +67,45 @@ def comparison_part(compared: Value) -> Picture:
     """Return the differences as a picture."""
     found: Sequence[Value] = compared["categories"]
     head = [compared["headline"]] if len(found) != 1 else []
-    dots = [
-        Dot(
-            label=one["name"],
-            text=_in_words(one),
-            value=one["difference"],
-            interval=None if one["interval"] is None else tuple(one["interval"]),
-        )
-        for one in [*found, *head]
-    ]
-    title = f"Difference in {_unit(compared)} against {compared['baseline']}"
+    title = f"Difference in {unit(compared)} against {compared['baseline']}"
     unmatched = compared["num_unmatched"]
     counted = ""
     if unmatched:
         counted = (
             f" {unmatched:,} questions only one of the two answered count nowhere."
         )
-    return dot_plot("difference", title, dots, _WORDS + counted, zero=True)
+    named = [(one["name"], one) for one in [*found, *head]]
+    return on_a_line("difference", title, named, _WORDS + counted)
 
 
-def _unit(compared: Value) -> str:
+def on_a_line(
+    name: str, title: str, found: Iterable[tuple[str, Value]], words: str
+) -> Picture:
+    """Return differences, by their labels, and their intervals as a picture."""
+    dots = [
+        Dot(
+            label=label,
+            text=_in_words(one),
+            value=one["difference"],
+            interval=None if one["interval"] is None else tuple(one["interval"]),
+        )
+        for label, one in found
+    ]
+    return dot_plot(name, title, dots, words, zero=True)
+
+
+def unit(compared: Value) -> str:
+    """Return what differences are counted in."""
     return "points" if compared["higher_is_better"] else str(compared["metric"])
 
 
-def _change(found: Value) -> Markup:
+def change(found: Value) -> Markup:
+    """Return a difference, with its sign."""
     return decimals(found["difference"], 2, sign=True)
 
 
-def _interval(found: Value) -> Markup:
+def interval(found: Value) -> Markup:
+    """Return a difference's interval; a dash without one."""
     if found["interval"] is None:
         return NONE
     low, high = found["interval"]

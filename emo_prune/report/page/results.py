@@ -16,6 +16,7 @@ from emo_prune.report.page.comparison import (
     comparison_part,
     difference_cells,
 )
+from emo_prune.report.page.controls import controls_part
 from emo_prune.report.page.dot_plot import Dot, dot_plot
 from emo_prune.report.page.figures import interval_of, scale_of, scaled, unit_of
 from emo_prune.report.page.flips import flips_part
@@ -39,6 +40,7 @@ def results_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
     body: list[Markup | Picture] = [_plot(value), _table(value)]
     if compared is not None:
         body.insert(1, comparison_part(compared))
+        body += controls_part(value)
         body += flips_part(artifact, beside)
     return Section(
         title=f"Evaluation: {value['model']} on {value['task']}",
