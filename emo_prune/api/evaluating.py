@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 from emo_prune.api.calibrating import chat_template
@@ -135,10 +135,17 @@ def prompts_to_score(
     scored = evaluation_set(
         request.task, request.options, request.limit, render_messages=render
     )
-    overlap = refuse_overlap(scored, documents, allow=request.allow_overlap)
+    check_overlap(scored, documents, request.allow_overlap, watcher)
+    return scored
+
+
+def check_overlap(
+    scored: EvaluationSet, documents: Set[str], allow: bool, watcher: Watcher
+) -> None:
+    """Raise `CalibrationOverlap` if documents are to be scored; or tell of them."""
+    overlap = refuse_overlap(scored, documents, allow=allow)
     if overlap:
         watcher.say(f"{overlap} documents to be scored have chosen experts")
-    return scored
 
 
 def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:

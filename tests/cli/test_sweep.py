@@ -21,16 +21,11 @@ from emo_prune.errors import SettingsError
 from emo_prune.evaluation import sweep_schema
 from emo_prune.provenance import sha256_text
 from emo_prune.worlds import checkpoint, count_questions, questions
-from tests.cli.conftest import MADE_UP, Run
+from tests.cli.conftest import Files, Run, own
 from tests.tiny_models import save_tiny
 
 STATE = Path("emo-prune-out/sweep.json.state")
 SWEEP = Path("emo-prune-out/sweep.json")
-Files = tuple[Path, Path]
-
-
-def own(files: Files) -> tuple[object, ...]:
-    return ("--examples", files[0], "--test", files[1])
 
 
 def swept(run: Run, model: Path, *options: object) -> Any:
@@ -43,18 +38,6 @@ def swept(run: Run, model: Path, *options: object) -> Any:
 
 def rows(found: Any) -> dict[tuple[str, str], Any]:
     return {(row["keep"], row["score"]): row for row in found["subsets"]}
-
-
-@pytest.fixture
-def two_tasks(workplace: Path) -> tuple[object, ...]:
-    """Files of two tasks, as options of a sweep."""
-    options: list[object] = []
-    for name, part in (("first", MADE_UP[:8]), ("second", MADE_UP[8:])):
-        files = (workplace / f"{name}-calibration.jsonl", workplace / f"{name}.jsonl")
-        for file, chosen in zip(files, (part[::2], part[1::2]), strict=True):
-            file.write_text("".join(json.dumps(row) + "\n" for row in chosen))
-        options += own(files)
-    return tuple(options)
 
 
 def test_worlds_survive_on_an_eighth_of_the_experts_but_not_on_a_random_one(
@@ -158,7 +141,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on_and_lets_nobody_else_in(
     two_tasks: tuple[object, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from emo_prune.api import evaluating_selections, sweep_cells
+    from emo_prune.api import evaluating_selections, sweep_bench
 
     score = evaluating_selections.score_named
     calls: list[int] = []
@@ -174,11 +157,11 @@ def test_interrupted_by_hand_it_says_how_to_go_on_and_lets_nobody_else_in(
             raise KeyboardInterrupt
         return score(*arguments)
 
-    monkeypatch.setattr(sweep_cells, "score_named", interrupted)
+    monkeypatch.setattr(sweep_bench, "score_named", interrupted)
     stopped = run(*command)
     assert stopped.code == 130
     assert "the same command goes on" in stopped.err
-    monkeypatch.setattr(sweep_cells, "score_named", score)
+    monkeypatch.setattr(sweep_bench, "score_named", score)
     assert "2 cells to score" in run(*command).err
 
 
