@@ -246,7 +246,7 @@ def team(address: str, grid: Grid, num_jobs: int, watcher: Watcher) -> Iterator[
     import ray
     from ray.util.actor_pool import ActorPool
 
-    with _connected(address):
+    with contextlib.redirect_stdout(sys.stderr), _connected(address):
         needs, room = _resources(ray, grid.options.device)
         size = max(1, min(room, num_jobs))
         watcher.say(f"{size} workers of Ray, each with {_words(needs)}")
@@ -259,7 +259,10 @@ def team(address: str, grid: Grid, num_jobs: int, watcher: Watcher) -> Iterator[
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[None]:
-    """Hold a connection; a local Ray lives as long as it does."""
+    """Hold a connection; a local Ray lives as long as it does.
+
+    What Ray tells of workers that die goes to stderr: stdout is for results.
+    """
     import ray
 
     # a tool should not report home, nor warn of what Ray will do about GPUs one day
@@ -271,7 +274,7 @@ def _connected(address: str) -> Iterator[None]:
     stop = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **_QUIET, **own)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
         raise _no_answer(address, str(error)[:300]) from None
     try:
         if threading.current_thread() is threading.main_thread():
