@@ -20,7 +20,7 @@ from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import SettingsError
 from emo_prune.evaluation import sweep_schema
 from emo_prune.provenance import sha256_text
-from emo_prune.worlds import checkpoint, count_questions, questions
+from emo_prune.worlds import checkpoint, count_questions, questions, write_questions
 from tests.cli.conftest import Files, Run, own
 from tests.tiny_models import save_tiny
 
@@ -49,8 +49,7 @@ def test_worlds_survive_on_an_eighth_of_the_experts_but_not_on_a_random_one(
         some = questions(world, "validation", 40, seed=0)
         every = questions(world, "test", count_questions(world, "test"), seed=0)
         for file, asked in zip(files, (some, every), strict=True):
-            lines = [json.dumps(one.example_row()) + "\n" for one in asked]
-            file.write_text("".join(lines))
+            write_questions(file, asked)
         options += own(files)
     options += ["-k", "12.5%", "--scores", "frequency,random", "--dtype", "float32"]
     found = swept(run, checkpoint("emo"), *options)
