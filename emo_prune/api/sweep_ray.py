@@ -37,7 +37,7 @@ LOCAL = "local"
 _OPTION = "--ray"
 _RETRIES = 2  # times that Ray starts a dead worker anew, and does its order again
 _OBJECTS = 2**28  # bytes of a local Ray's store; what is sent here is far smaller
-_SECONDS = 20  # that a cluster has to answer; Ray itself would try for many minutes
+_SECONDS = 30  # that a cluster has to answer; Ray itself would try for many minutes
 _HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^/\[\]]+)\]?:(\d+)")
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 _PROBE = f"import sys, ray; ray.init(address=sys.argv[1], **{_QUIET})"
@@ -97,7 +97,8 @@ def _no_answer(address: str, got: str) -> SettingsError:
         where=f"{_OPTION} {address}",
         got=got,
         expected="local, auto, or HOST:PORT of a cluster's head node",
-        hint="see `ray status` there, or start one here with --ray local",
+        hint="see `ray status` there (a cluster with tokens needs RAY_AUTH_MODE=token "
+        "here as well), or start one here with --ray local",
     )
 
 
@@ -212,10 +213,10 @@ class Team:
         try:
             found: tuple[int, Done] = self._pool.get_next_unordered()
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
+            raise (error.cause or error) from None
         except ray.exceptions.RayError as error:
             raise SweepError(
-                "a worker of Ray died, and so did those started in its place",
+                "a worker of Ray died, or could not be started",
                 got=str(error).strip()[:500],
                 hint="see Ray's logs; the same command goes on with what is left",
             ) from None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from safetensors.torch import load_file, save_file
 
 from emo_prune.api.opening import open_local
 from emo_prune.api.subject import subject
@@ -31,6 +32,13 @@ from tests.tiny_models import save_tiny
 
 STATE = Path("emo-prune-out/sweep.json.state")
 SWEEP = Path("emo-prune-out/sweep.json")
+
+
+@pytest.fixture(autouse=True)
+def own_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ray ask for a token, but make none in the user's home."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "5" * 64)
 
 
 def cells() -> list[Path]:
@@ -167,16 +175,34 @@ def test_killed_itself_it_goes_on_over_ray_and_ends_with_the_same_bytes(
 
 
 @pytest.mark.slow
+def test_what_a_worker_cannot_do_is_named_as_it_is_without_ray(
+    run: Run, emo: Path, two_tasks: tuple[object, ...], tmp_path: Path
+) -> None:
+    broken = save_tiny(tmp_path / "broken", "olmoe")
+    weights = load_file(broken / "model.safetensors")
+    weights["lm_head.weight"].fill_(float("nan"))
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    command = ("sweep", "-m", emo, *two_tasks, "-k", "4", "--also", broken)
+    over_ray = run(*command, "--ray", "local")
+    assert over_ray.code == 1
+    assert "log-likelihoods are not numbers" in over_ray.err
+    assert "hint: check the checkpoint" in over_ray.err
+    assert "4 of 6 cells" in over_ray.err
+    assert "Traceback" not in over_ray.err
+
+
+@pytest.mark.slow
 def test_a_cluster_is_found_by_its_address(
     run: Run, emo: Path, example_files: Files
 ) -> None:
     command = ("sweep", "-m", emo, *own(example_files), "-k", "4", "--json")
     alone = run(*command, "-o", "alone")
     with cluster(free_port()) as address:
-        while (over_ray := run(*command, "--ray", address)).code and (
-            "no Ray cluster answers" in over_ray.err
-        ):
-            time.sleep(1)
+        for _ in range(60):  # until it is up
+            over_ray = run(*command, "--ray", address)
+            if "no Ray cluster answers" not in over_ray.err:
+                break
+            time.sleep(0.5)
     assert over_ray.code == 0, over_ray.err
     assert over_ray.out == alone.out
 
