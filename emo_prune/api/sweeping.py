@@ -7,13 +7,14 @@ from pathlib import Path
 
 from emo_prune.api.calibrating import RunOptions
 from emo_prune.api.opening import open_local
+from emo_prune.api.ray_connection import check_ray
 from emo_prune.api.streaming import resolved_dtype
 from emo_prune.api.subject import subject
 from emo_prune.api.sweep_bench import Bench
 from emo_prune.api.sweep_cells import CellOptions, Grid, Other, Subset
 from emo_prune.api.sweep_jobs import Alone, Hire, complete
 from emo_prune.api.sweep_prompts import Prompts
-from emo_prune.api.sweep_ray import check_ray, team
+from emo_prune.api.sweep_ray import team
 from emo_prune.api.sweep_rows import PACKAGES, gathered
 from emo_prune.api.sweep_state import SweepState
 from emo_prune.api.sweep_tasks import SweepTask

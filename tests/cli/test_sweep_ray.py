@@ -21,9 +21,9 @@ from emo_prune.api.opening import open_local
 from emo_prune.api.subject import subject
 from emo_prune.api.sweep_bench import Score
 from emo_prune.api.sweep_cells import CellOptions
-from emo_prune.api.sweep_ray import Site, Worker
 from emo_prune.api.sweep_rows import PACKAGES
 from emo_prune.api.sweep_tasks import sweep_tasks
+from emo_prune.api.sweep_worker import Site, Worker
 from emo_prune.errors import BadExamples, CheckpointError, SweepError
 from emo_prune.provenance import versions
 from emo_prune.tasks import TaskOptions
