@@ -27,7 +27,8 @@
     │   ├── NotEnoughDisk
     │   └── NotExact               the layout asked for cannot hold this model exactly
     ├── EvaluationError
-    │   └── CalibrationOverlap     eval would score documents select has seen
+    │   ├── CalibrationOverlap     eval would score documents select has seen
+    │   └── SweepError             workers of a sweep died, or do not fit together
     ├── ReportError                an artifact that cannot be shown
     ├── PretrainingError           training a model from nothing
     │   ├── BadRecipe              sizes, lengths and rates of a training
@@ -184,6 +185,10 @@ class EvaluationError(EmoPruneError):
 
 class CalibrationOverlap(EvaluationError):
     """The evaluation would score documents the experts were chosen on."""
+
+
+class SweepError(EvaluationError):
+    """Workers of a sweep died, or do not fit together."""
 
 
 class ReportError(EmoPruneError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_models import save_tiny
+from tests.tiny_models import CHECKPOINTS, save_tiny
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -58,3 +58,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return save_tiny(tmp_path_factory.mktemp("saved") / model_type, model_type)
 
     return folder
+
+
+@pytest.fixture(params=CHECKPOINTS)
+def source(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Path:
+    """A tiny model of every supported architecture in turn: do not change it."""
+    return saved(request.param)

@@ -12,7 +12,6 @@ ones of three seeds.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -30,7 +29,14 @@ from emo_prune.api.exporting import plan_selection, write_plan
 from emo_prune.api.selecting import SelectRequest, select_experts
 from emo_prune.selection import parse_keep
 from emo_prune.tasks import TaskOptions, parse_task
-from emo_prune.worlds import WORLDS, Split, checkpoint, count_questions, questions
+from emo_prune.worlds import (
+    WORLDS,
+    Split,
+    checkpoint,
+    count_questions,
+    questions,
+    write_questions,
+)
 
 CALIBRATION = 40  # questions
 SEEDS = (0, 1, 2)
@@ -56,7 +62,7 @@ def main() -> None:
         "versions": versions(),
     }
     with tempfile.TemporaryDirectory() as folder:
-        write_questions(Path(folder))
+        write_worlds(Path(folder))
         for name in ("emo", "standard"):
             work = Path(folder) / name
             found = measure(getattr(options, name), work, options)
@@ -66,7 +72,7 @@ def main() -> None:
         save(document, options.output)
 
 
-def write_questions(folder: Path) -> None:
+def write_worlds(folder: Path) -> None:
     """Write each world's questions, to choose experts by and to score."""
     for world in NAMES:
         splits: tuple[tuple[Split, int], ...] = (
@@ -75,8 +81,7 @@ def write_questions(folder: Path) -> None:
         )
         for split, count in splits:
             asked = questions(world, split, count, seed=0)
-            lines = [json.dumps(one.example_row()) + "\n" for one in asked]
-            (folder / f"{world}-{split}.jsonl").write_text("".join(lines), "utf-8")
+            write_questions(folder / f"{world}-{split}.jsonl", asked)
 
 
 def measure(

@@ -6,7 +6,6 @@ questions: the full one, the world's subset, the other world's, and a random one
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from emo_prune.api.evaluating import EvaluateRequest, evaluate_tasks
 from emo_prune.api.watcher import Watcher
 from emo_prune.errors import OutputExists
 from emo_prune.tasks import parse_task
-from emo_prune.worlds import Split, checkpoint, count_questions, questions
+from emo_prune.worlds import checkpoint, count_questions, questions, write_questions
 
 WORLDS = ("cooking", "sql")
 KEEP = "12.5%"
@@ -62,8 +61,10 @@ def make_quickstart(folder: Path) -> QuickstartFiles:
     folder.mkdir(parents=True)
     shutil.copytree(checkpoint("emo"), files.model)
     for world in WORLDS:
-        _write(files.calibration(world), world, "validation", _CALIBRATION)
-        _write(files.test(world), world, "test", count_questions(world, "test"))
+        some = questions(world, "validation", _CALIBRATION, seed=0)
+        write_questions(files.calibration(world), some)
+        every = questions(world, "test", count_questions(world, "test"), seed=0)
+        write_questions(files.test(world), every)
     return files
 
 
@@ -96,8 +97,3 @@ def measure_quickstart(
     ):
         found[world][name] = round(100 * results.value, 2)
     return found
-
-
-def _write(file: Path, world: str, split: Split, count: int) -> None:
-    rows = [one.example_row() for one in questions(world, split, count, seed=0)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

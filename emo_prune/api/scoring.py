@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ class WhatToScore:
 
 
 def prompts_to_score(
-    request: WhatToScore, model: Subject, documents: frozenset[str], watcher: Watcher
+    request: WhatToScore, model: Subject, documents: Set[str], watcher: Watcher
 ) -> EvaluationSet:
     """Build the prompts of a request, none of them of the given documents.
 
@@ -49,10 +49,17 @@ def prompts_to_score(
     scored = evaluation_set(
         request.task, request.options, request.limit, render_messages=render
     )
-    overlap = refuse_overlap(scored, documents, allow=request.allow_overlap)
+    check_overlap(scored, documents, request.allow_overlap, watcher)
+    return scored
+
+
+def check_overlap(
+    scored: EvaluationSet, documents: Set[str], allow: bool, watcher: Watcher
+) -> None:
+    """Raise `CalibrationOverlap` if documents are to be scored; or tell of them."""
+    overlap = refuse_overlap(scored, documents, allow=allow)
     if overlap:
         watcher.say(f"{overlap} documents to be scored have chosen experts")
-    return scored
 
 
 def score_named(

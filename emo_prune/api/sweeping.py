@@ -7,9 +7,14 @@ from pathlib import Path
 
 from emo_prune.api.calibrating import RunOptions
 from emo_prune.api.opening import open_local
+from emo_prune.api.ray_connection import check_ray
 from emo_prune.api.streaming import resolved_dtype
 from emo_prune.api.subject import subject
-from emo_prune.api.sweep_cells import CellOptions, Grid, Other, Subset, complete
+from emo_prune.api.sweep_bench import Bench
+from emo_prune.api.sweep_cells import CellOptions, Grid, Other, Subset
+from emo_prune.api.sweep_jobs import Alone, Hire, complete
+from emo_prune.api.sweep_prompts import Prompts
+from emo_prune.api.sweep_ray import team
 from emo_prune.api.sweep_rows import PACKAGES, gathered
 from emo_prune.api.sweep_state import SweepState
 from emo_prune.api.sweep_tasks import SweepTask
@@ -28,7 +33,8 @@ class SweepRequest(CellOptions):
     """What to sweep over: tasks, budgets, scores and sizes of calibration.
 
     sizes: numbers of examples; None is all. also: other models (folders or Hub ids),
-    scored whole. force: forget the finished cells of an earlier run.
+    scored whole. ray: None, or the address of a Ray cluster that the work is fanned out
+    over (`local` starts one). force: forget the finished cells of an earlier run.
     """
 
     model: str
@@ -37,6 +43,7 @@ class SweepRequest(CellOptions):
     scores: tuple[str, ...]
     sizes: tuple[int | None, ...] = (100,)
     also: tuple[str, ...] = ()
+    ray: str | None = None
     force: bool = False
 
 
@@ -44,11 +51,14 @@ def sweep(request: SweepRequest, state: Path, watcher: Watcher | None = None) ->
     """Score a model, and its subsets for every task, budget, score and size.
 
     For each task the examples pass through the model once (for each size), and every
-    cell is scored with the model's routers masked: it is loaded once, and nothing is
-    exported. Finished cells are kept in the folder `state` and not computed again.
+    cell is scored with the model's routers masked: it is loaded once (by each worker of
+    Ray), and nothing is exported. Finished cells are kept in the folder `state`, which
+    this process alone writes to, and not computed again.
 
     Raises:
         StaleRun: the folder holds cells of another model, or of other options.
+        SettingsError: Ray cannot be used.
+        SweepError: workers of Ray died, or do not fit together.
         BudgetError, SelectionError: a budget or score is not possible.
         CalibrationOverlap: a document to be scored has chosen experts.
         EmoPruneError: a model or a task cannot be used.
@@ -56,6 +66,8 @@ def sweep(request: SweepRequest, state: Path, watcher: Watcher | None = None) ->
     watcher = watcher or Watcher()
     for score in request.scores:
         check_score(score)
+    if request.ray is not None:
+        check_ray(request.ray, request.device)
     whole = subject(request.model)
     opened, identity = open_local(str(whole.folder))
     budgets = _budgets(request, opened)
@@ -74,9 +86,21 @@ def sweep(request: SweepRequest, state: Path, watcher: Watcher | None = None) ->
         others=tuple(_other(name) for name in dict.fromkeys(request.also)),
         options=request,
     )
+    prompts = Prompts(whole, opened, request, watcher)
     with grid.state.held(force=request.force):
-        complete(grid, watcher)
+        complete(grid, prompts, _hire(request, grid, prompts, watcher), watcher)
         return gathered(grid, budgets)
+
+
+def _hire(
+    request: SweepRequest, grid: Grid, prompts: Prompts, watcher: Watcher
+) -> Hire:
+    """Return who does the work: this process, or Ray's."""
+    address = request.ray
+    if address is not None:
+        return lambda num_jobs: team(address, grid, num_jobs, watcher)
+    bench = Bench(grid.whole, grid.opened, grid.identity, request, prompts, watcher)
+    return lambda _: Alone(bench)
 
 
 def _budgets(request: SweepRequest, opened: MoEModel) -> list[Budget]:

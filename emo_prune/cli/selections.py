@@ -103,10 +103,12 @@ def _common_task(selections: Sequence[Selection]) -> Task:
     if len(names) == 1 and not names[0].startswith("examples:"):
         return parse_task(names[0])
     raise SettingsError(
-        "the selections do not say which task to score",
+        "the selections do not say which task to score"
+        if len(names) == 1
+        else "the selections are of different tasks",
         where="--selection",
         got=" and ".join(names),
-        expected="one task, or a file of examples",
+        expected="one task to score them all on, or a file of examples",
         hint="add --task NAME, or --examples FILE",
     )
 

@@ -91,6 +91,15 @@ def sweep(
     dtype: options.Dtype = "auto",
     batch_size: options.PromptsAtATime = None,
     share: options.Share = True,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Fan the cells out over Ray (extra `ray`): HOST:PORT of a cluster, "
+            "auto for the one of this machine, or local to start one.",
+            rich_help_panel=options.RUNTIME,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -124,6 +133,8 @@ def sweep(
         emo-prune sweep --model ./model --tasks math,law --calibration 1,10,100,all
 
         emo-prune sweep --model ./model --tasks mmlu --compare-paper emo-1t
+
+        emo-prune sweep --model ./model --tasks mmlu --ray head-node:6379
     """
     from emo_prune.api.sweep_tasks import sweep_tasks
     from emo_prune.api.sweeping import SweepRequest
@@ -154,6 +165,7 @@ def sweep(
         dtype=dtype,
         batch_size=batch_size,
         share_prefixes=share,
+        ray=ray,
         force=force,
     )
     destination = places.sweep_file(output)

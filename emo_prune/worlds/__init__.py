@@ -11,6 +11,7 @@ from __future__ import annotations
 from emo_prune.worlds.checkpoint import checkpoint
 from emo_prune.worlds.documents import document, documents
 from emo_prune.worlds.question import Question
+from emo_prune.worlds.question_file import write_questions
 from emo_prune.worlds.questions import count_questions, questions
 from emo_prune.worlds.splits import SPLITS, Split, split_of
 from emo_prune.worlds.table import WORLDS, find_world
@@ -29,4 +30,5 @@ __all__ = [
     "find_world",
     "questions",
     "split_of",
+    "write_questions",
 ]

@@ -37,6 +37,7 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+Files = tuple[Path, Path]
 
 
 @pytest.fixture
@@ -94,3 +95,20 @@ def texts(workplace: Path) -> Path:
         rows = [json.dumps({"text": text + suffix}) + "\n" for text in TEXTS]
         (workplace / f"{name}.jsonl").write_text("".join(rows))
     return workplace / "texts.jsonl"
+
+
+def own(files: Files) -> tuple[object, ...]:
+    """Files of a task, as options of a sweep."""
+    return ("--examples", files[0], "--test", files[1])
+
+
+@pytest.fixture
+def two_tasks(workplace: Path) -> tuple[object, ...]:
+    """Files of two tasks, as options of a sweep."""
+    options: list[object] = []
+    for name, part in (("first", MADE_UP[:8]), ("second", MADE_UP[8:])):
+        files = (workplace / f"{name}-calibration.jsonl", workplace / f"{name}.jsonl")
+        for file, chosen in zip(files, (part[::2], part[1::2]), strict=True):
+            file.write_text("".join(json.dumps(row) + "\n" for row in chosen))
+        options += own(files)
+    return tuple(options)

@@ -20,17 +20,12 @@ from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import SettingsError
 from emo_prune.evaluation import sweep_schema
 from emo_prune.provenance import sha256_text
-from emo_prune.worlds import checkpoint, count_questions, questions
-from tests.cli.conftest import MADE_UP, Run
+from emo_prune.worlds import checkpoint, count_questions, questions, write_questions
+from tests.cli.conftest import Files, Run, own
 from tests.tiny_models import save_tiny
 
 STATE = Path("emo-prune-out/sweep.json.state")
 SWEEP = Path("emo-prune-out/sweep.json")
-Files = tuple[Path, Path]
-
-
-def own(files: Files) -> tuple[object, ...]:
-    return ("--examples", files[0], "--test", files[1])
 
 
 def swept(run: Run, model: Path, *options: object) -> Any:
@@ -45,18 +40,6 @@ def rows(found: Any) -> dict[tuple[str, str], Any]:
     return {(row["keep"], row["score"]): row for row in found["subsets"]}
 
 
-@pytest.fixture
-def two_tasks(workplace: Path) -> tuple[object, ...]:
-    """Files of two tasks, as options of a sweep."""
-    options: list[object] = []
-    for name, part in (("first", MADE_UP[:8]), ("second", MADE_UP[8:])):
-        files = (workplace / f"{name}-calibration.jsonl", workplace / f"{name}.jsonl")
-        for file, chosen in zip(files, (part[::2], part[1::2]), strict=True):
-            file.write_text("".join(json.dumps(row) + "\n" for row in chosen))
-        options += own(files)
-    return tuple(options)
-
-
 def test_worlds_survive_on_an_eighth_of_the_experts_but_not_on_a_random_one(
     run: Run, workplace: Path
 ) -> None:
@@ -66,8 +49,7 @@ def test_worlds_survive_on_an_eighth_of_the_experts_but_not_on_a_random_one(
         some = questions(world, "validation", 40, seed=0)
         every = questions(world, "test", count_questions(world, "test"), seed=0)
         for file, asked in zip(files, (some, every), strict=True):
-            lines = [json.dumps(one.example_row()) + "\n" for one in asked]
-            file.write_text("".join(lines))
+            write_questions(file, asked)
         options += own(files)
     options += ["-k", "12.5%", "--scores", "frequency,random", "--dtype", "float32"]
     found = swept(run, checkpoint("emo"), *options)
@@ -158,7 +140,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on_and_lets_nobody_else_in(
     two_tasks: tuple[object, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from emo_prune.api import scoring, sweep_cells
+    from emo_prune.api import scoring, sweep_bench
 
     score = scoring.score_named
     calls: list[int] = []
@@ -174,11 +156,11 @@ def test_interrupted_by_hand_it_says_how_to_go_on_and_lets_nobody_else_in(
             raise KeyboardInterrupt
         return score(*arguments)
 
-    monkeypatch.setattr(sweep_cells, "score_named", interrupted)
+    monkeypatch.setattr(sweep_bench, "score_named", interrupted)
     stopped = run(*command)
     assert stopped.code == 130
     assert "the same command goes on" in stopped.err
-    monkeypatch.setattr(sweep_cells, "score_named", score)
+    monkeypatch.setattr(sweep_bench, "score_named", score)
     assert "2 cells to score" in run(*command).err
 
 

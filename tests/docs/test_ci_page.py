@@ -4,104 +4,38 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-import yaml
 
 from emo_prune.evaluation.statistics import min_detectable
 from tests.cli.conftest import MADE_UP
+from tests.docs.workflow import PAGE, REPOSITORY, Job, checkout, named, steps
 from tests.tiny_models import save_tiny
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-PAGE = (REPOSITORY / "docs/ci.md").read_text(encoding="utf-8")
-
-
-def _workflow() -> Any:
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return yaml.safe_load(block)
-
-
-def _steps() -> list[dict[str, Any]]:
-    ((_, job),) = _workflow()["jobs"].items()
-    steps: list[dict[str, Any]] = job["steps"]
-    return steps
-
-
-@dataclass(frozen=True)
-class Job:
-    """A checkout with a tiny model, and what its steps have left there."""
-
-    folder: Path
-    env: dict[str, str]
-
-    @property
-    def summary(self) -> Path:
-        return self.folder / "summary.md"
-
-    def run(self, step: dict[str, Any], **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a step as GitHub does: bash -e on a file of its lines."""
-        script = self.folder / "step.sh"
-        script.write_text(step["run"])
-        return subprocess.run(
-            ["bash", "-e", script],
-            cwd=self.folder,
-            env=self.env | env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     """The job up to its evaluation; installing is left out."""
     folder = tmp_path_factory.mktemp("checkout")
-    save_tiny(folder / "tiny-emo", "emo")
+    model = save_tiny(folder / "tiny-emo", "emo")
     examples = folder / "examples"
     examples.mkdir()
     for name, rows in (("calibration", MADE_UP[::2]), ("questions", MADE_UP[1::2])):
         lines = [json.dumps(row) + "\n" for row in rows]
         (examples / f"{name}.jsonl").write_text("".join(lines))
-    shim = folder / "bin/emo-prune"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m emo_prune "$@"\n')
-    shim.chmod(0o755)
-    outer = {k: v for k, v in os.environ.items() if not k.startswith("EMO_PRUNE_")}
-    env = outer | {k: str(v) for k, v in _workflow()["env"].items()}
-    made = Job(
-        folder,
-        env
-        | {
-            "EMO_PRUNE_MODEL": str(folder / "tiny-emo"),
-            "EMO_PRUNE_KEEP": "50%",  # the tiny model's router picks three of eight
-            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
-            "PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "XDG_CACHE_HOME": str(folder / ".cache"),
-        },
-    )
-    for step in _steps():
+    # the tiny model's router picks three of eight
+    made = checkout(folder, EMO_PRUNE_MODEL=str(model), EMO_PRUNE_KEEP="50%")
+    for step in steps():
         if "run" in step and step["name"] not in {"Install", "Evaluate"}:
-            done = made.run(step)
+            done = made.run(step["run"])
             assert done.returncode == 0, done.stderr
     return made
 
 
-def _named(name: str) -> dict[str, Any]:
-    (step,) = [step for step in _steps() if step.get("name") == name]
-    return step
-
-
 def test_a_breached_gate_ends_the_job_with_everything_written(job: Job) -> None:
-    done = job.run(_named("Evaluate"), EMO_PRUNE_MAX_DROP="-100")
+    done = job.run(named("Evaluate")["run"], EMO_PRUNE_MAX_DROP="-100")
     assert done.returncode == 3, done.stderr
     assert "--max-drop -100: FAILED" in done.stdout
     suites = ET.fromstring((job.folder / "out/junit.xml").read_text())
@@ -109,14 +43,14 @@ def test_a_breached_gate_ends_the_job_with_everything_written(job: Job) -> None:
     names = [case.get("name") for case in suites.findall(".//testcase")]
     assert names == ["examples:questions", "--max-drop -100"]
     assert "| --max-drop -100 | FAILED |" in job.summary.read_text()
-    upload = _named("Upload")
+    upload = named("Upload")
     assert upload["if"] == "always()"
     for path in upload["with"]["path"].split():
         assert (job.folder / path).is_file(), path
 
 
 def test_a_gate_that_holds_lets_the_job_pass(job: Job) -> None:
-    done = job.run(_named("Evaluate"), EMO_PRUNE_MAX_DROP="100")
+    done = job.run(named("Evaluate")["run"], EMO_PRUNE_MAX_DROP="100")
     assert done.returncode == 0, done.stderr
     suites = ET.fromstring((job.folder / "out/junit.xml").read_text())
     assert suites.get("failures") == "0"
@@ -124,8 +58,8 @@ def test_a_gate_that_holds_lets_the_job_pass(job: Job) -> None:
 
 
 def test_the_workflow_installs_with_constraints_and_pins_what_it_uses() -> None:
-    assert "pip install -c emo-prune/constraints.txt" in _named("Install")["run"]
-    used = [step["uses"] for step in _steps() if "uses" in step]
+    assert "pip install -c emo-prune/constraints.txt" in named("Install")["run"]
+    used = [step["uses"] for step in steps() if "uses" in step]
     assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one) for one in used), used
     own = (REPOSITORY / ".github/workflows/ci.yml").read_text()
     for one in used:

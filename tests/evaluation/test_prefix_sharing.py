@@ -115,6 +115,28 @@ def test_every_request_gets_what_lm_eval_gives_it(sharing: Any) -> None:
     assert len(lm.truncated) == 2
 
 
+def test_in_bfloat16_it_is_as_near_to_lm_eval_as_rounding_lets_two_ways_be(
+    sharing: Any,
+) -> None:
+    pairs = made_up()
+
+    def far(ones: list[tuple[float, bool]], others: list[tuple[float, bool]]) -> Any:
+        differences = [a - b for (a, _), (b, _) in zip(ones, others, strict=True)]
+        lengths = [len(continuation) for _, continuation in pairs]
+        return torch.tensor(differences).abs() / torch.tensor(lengths)  # of a token
+
+    exact = ask(lm_evals_own(sharing), pairs)
+    rounded = sharing.to(torch.bfloat16)
+    wanted = ask(lm_evals_own(rounded), pairs)
+    lm = ours(rounded)
+    assert isinstance(lm, PrefixSharingLM)
+    found = ask(lm, pairs)
+    rounding = far(wanted, exact)
+    # each of the two ways may be off by the rounding, in either direction
+    assert far(found, wanted).max() <= 2 * rounding.max()
+    assert far(found, wanted).mean() <= rounding.mean()
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_batch_size_changes_nothing(sharing: Any, batch_size: int) -> None:
     assert_same(

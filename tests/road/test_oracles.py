@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from emo_prune.models.carved_block import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe
 from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
+from emo_prune.routing.masking import masked
 from emo_prune.selection import (
     Limits,
     Selection,
@@ -26,7 +27,7 @@ from emo_prune.selection import (
     resolve_budget,
     select,
 )
-from tests.tiny_models import CHECKPOINTS, NUM_EXPERTS
+from tests.tiny_models import NUM_EXPERTS
 
 TOKENS = torch.randint(0, 256, (3, 17), generator=torch.Generator().manual_seed(0))
 EXAMPLES = TokenizedExamples(
@@ -34,11 +35,14 @@ EXAMPLES = TokenizedExamples(
 )
 
 
+def load(folder: Path) -> Any:
+    return load_model(folder, device="cpu", dtype="float32")
+
+
 def routing_of(
     folder: Path, model: MoEModel, batch_size: int = 2
 ) -> Sequence[LayerRouting]:
-    loaded = load_model(folder, device="cpu", dtype="float32")
-    return observe(loaded, model.architecture, make_batches(EXAMPLES, batch_size))
+    return observe(load(folder), model.architecture, make_batches(EXAMPLES, batch_size))
 
 
 def select_on(folder: Path, keep: str = "50%", batch_size: int = 2) -> Selection:
@@ -88,7 +92,7 @@ def logits_of(model: Any) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def masked(
+def at_minus_infinity(
     blocks: Sequence[MoEBlock], kept: Mapping[int, Sequence[int]]
 ) -> Iterator[None]:
     """Put the dropped experts' router logits at minus infinity, in the full model.
@@ -134,33 +138,27 @@ def _without(gate: EmoeGate, dropped: Sequence[int]) -> Any:
     return scores
 
 
-@pytest.fixture(params=CHECKPOINTS)
-def source(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Path:
-    return saved(request.param)
-
-
-def test_pruned_logits_equal_the_full_models_with_dropped_experts_masked(
+def test_export_and_mask_are_the_full_model_without_the_dropped_experts_logits(
     source: Path, tmp_path: Path
 ) -> None:
     selection = select_on(source)
-    pruned = load_model(
-        export_to(source, selection, tmp_path / "out"), device="cpu", dtype="float32"
-    )
-    full = load_model(source, device="cpu", dtype="float32")
+    pruned = load(export_to(source, selection, tmp_path / "out"))
+    full = load(source)
     model, _ = open_local(str(source))
     before = logits_of(full)
-    with masked(moe_blocks(full, model.architecture), selection.kept):
+    with masked(full, model.architecture, selection.kept, selection.top_k):
+        found = logits_of(full)
+    with at_minus_infinity(moe_blocks(full, model.architecture), selection.kept):
         wanted = logits_of(full)
     assert not torch.allclose(before, wanted, atol=1e-3)  # the mask did something
-    torch.testing.assert_close(logits_of(pruned), wanted, rtol=1e-5, atol=1e-5)
+    for logits in (found, logits_of(pruned)):
+        torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_pruning_in_place_equals_the_export(source: Path, tmp_path: Path) -> None:
     selection = select_on(source)
-    pruned = load_model(
-        export_to(source, selection, tmp_path / "out"), device="cpu", dtype="float32"
-    )
-    full = load_model(source, device="cpu", dtype="float32")
+    pruned = load(export_to(source, selection, tmp_path / "out"))
+    full = load(source)
     model, _ = open_local(str(source))
     for block in moe_blocks(full, model.architecture):
         prune_in_place(block, selection.kept[block.layer], selection.top_k)

@@ -1,10 +1,12 @@
-"""A masked model is its export, and afterwards what it was."""
+"""A masked model is its export, and afterwards what it was.
+
+That it is for every architecture: oracle 2, in `tests.road.test_oracles`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,31 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from emo_prune.api.opening import open_local
-from emo_prune.models.loading import load_model
 from emo_prune.routing.masking import masked
-from tests.road.test_oracles import export_to, logits_of, select_on
-from tests.tiny_models import CHECKPOINTS
-
-
-@pytest.fixture(params=CHECKPOINTS)
-def source(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Path:
-    return saved(request.param)
-
-
-def test_a_masked_model_computes_what_its_export_does(
-    source: Path, tmp_path: Path
-) -> None:
-    selection = select_on(source)
-    pruned = load_model(
-        export_to(source, selection, tmp_path / "out"), device="cpu", dtype="float32"
-    )
-    full = load_model(source, device="cpu", dtype="float32")
-    model, _ = open_local(str(source))
-    before = logits_of(full)
-    with masked(full, model.architecture, selection.kept, selection.top_k):
-        found = logits_of(full)
-    assert not torch.allclose(before, found, atol=1e-3)  # the mask did something
-    torch.testing.assert_close(found, logits_of(pruned), rtol=1e-5, atol=1e-5)
+from tests.road.test_oracles import export_to, load, logits_of, select_on
 
 
 def test_a_lowered_top_k_is_lowered(source: Path, tmp_path: Path) -> None:
@@ -44,10 +23,8 @@ def test_a_lowered_top_k_is_lowered(source: Path, tmp_path: Path) -> None:
     lower = selection.top_k - 1
     budget = {**selection.budget, "num_experts_per_tok": lower}
     selection = dataclasses.replace(selection, budget=budget)
-    pruned = load_model(
-        export_to(source, selection, tmp_path / "out"), device="cpu", dtype="float32"
-    )
-    full = load_model(source, device="cpu", dtype="float32")
+    pruned = load(export_to(source, selection, tmp_path / "out"))
+    full = load(source)
     model, _ = open_local(str(source))
     with masked(full, model.architecture, selection.kept, lower):
         found = logits_of(full)
@@ -67,7 +44,7 @@ def test_a_masked_model_gives_the_authors_pruned_logits(
     kept = {n: ids for n, ids in enumerate(layers) if ids is not None}
     tensors = load_file(golden / "expected.safetensors")
     model, _ = open_local(str(golden))
-    full = load_model(golden, device="cpu", dtype="float32")
+    full = load(golden)
     real = tensors["attention_mask"].bool()
     with (
         torch.inference_mode(),
@@ -83,11 +60,9 @@ def test_a_masked_model_gives_the_authors_pruned_logits(
 def test_always_active_experts_stay_active(goldens: Path, tmp_path: Path) -> None:
     golden = goldens / "emo_alwaysactive"
     selection = select_on(golden)
-    pruned = load_model(
-        export_to(golden, selection, tmp_path / "out"), device="cpu", dtype="float32"
-    )
+    pruned = load(export_to(golden, selection, tmp_path / "out"))
     model, _ = open_local(str(golden))
-    full = load_model(golden, device="cpu", dtype="float32")
+    full = load(golden)
     with masked(full, model.architecture, selection.kept, selection.top_k):
         found = logits_of(full)
     torch.testing.assert_close(found, logits_of(pruned), rtol=1e-5, atol=1e-5)
@@ -95,7 +70,7 @@ def test_always_active_experts_stay_active(goldens: Path, tmp_path: Path) -> Non
 
 def test_after_masking_a_model_is_what_it_was(source: Path) -> None:
     selection = select_on(source)
-    full = load_model(source, device="cpu", dtype="float32")
+    full = load(source)
     model, _ = open_local(str(source))
     before, state = logits_of(full), full.state_dict()
     with (

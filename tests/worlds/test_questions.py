@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from emo_prune.worlds import (
     find_world,
     questions,
     split_of,
+    write_questions,
 )
 
 from .every import of_split, of_world
@@ -119,8 +119,7 @@ def test_an_unknown_world_is_an_error_that_names_the_known_ones() -> None:
 def test_rows_are_read_back_as_examples(tmp_path: Path) -> None:
     asked = questions("cooking", "test", 20, 0)
     file = tmp_path / "cooking.jsonl"
-    lines = (json.dumps(one.example_row()) + "\n" for one in asked)
-    file.write_text("".join(lines), encoding="utf-8")
+    write_questions(file, asked)
     for one, row in zip(asked, read_examples(file), strict=True):
         assert row.form == "choices"
         assert row.context == one.prompt
