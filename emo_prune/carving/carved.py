@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_prune.architectures.carved import NEURONS
 from emo_prune.architectures.feed_forward import FeedForward
 from emo_prune.carving.cut import as_array
 from emo_prune.carving.dense import (
@@ -90,10 +91,10 @@ def _joints(
     checkpoint: Checkpoint, stem: str, pieces: _Pieces, feed_forward: FeedForward
 ) -> list[Joint]:
     """Return the joints of one layer's FFN."""
-    neurons = _neurons(checkpoint, stem, pieces.get("neurons", {}))
+    neurons = _neurons(checkpoint, stem, pieces.get(NEURONS, {}))
     joints = []
     for part, by_expert in pieces.items():
-        if part == "neurons":
+        if part == NEURONS:
             continue
         axis = feed_forward.axis(part)
         first = next(iter(by_expert.values()))
