@@ -68,13 +68,15 @@ def describe_carved(checkpoint: Checkpoint) -> CarvedModel:
             hint="give the folder that `emo-prune carve` wrote",
         )
     feed_forward = feed_forward_of(config)
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}  # of the dense model, in the order they lie in
     found: dict[str, dict[str, dict[int, Tensor]]] = defaultdict(
         lambda: defaultdict(dict)
     )
     for tensor in checkpoint.tensors.values():
         if at := _PIECE.match(tensor.name):
             found[at["stem"]][at["part"]][int(at["expert"])] = tensor
+            if at["part"] != NEURONS:
+                tensors.setdefault(at["stem"] + at["part"], tensor)
         else:
             tensors[tensor.name] = tensor
     joints = [

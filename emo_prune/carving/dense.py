@@ -59,8 +59,8 @@ def describe_dense(checkpoint: Checkpoint) -> DenseModel:
     _refuse_experts(checkpoint)
     feed_forward = feed_forward_of(config)
     _refuse_quantised(config)
-    num_layers = positive(config, ("num_hidden_layers", "n_layer"))
-    hidden_size = positive(config, ("hidden_size", "n_embd"))
+    num_layers = positive(config, ("n_layer", "num_hidden_layers"))
+    hidden_size = positive(config, ("n_embd", "hidden_size"))
     size = ffn_size(config)
     found = _by_layer(checkpoint.tensors.values(), feed_forward, num_layers)
     layers = tuple(
@@ -84,9 +84,11 @@ def ffn_size(config: Mapping[str, Any]) -> int:
     Raises:
         LayoutMismatch: there is no such number.
     """
-    if config.get("model_type") == "gpt2" and config.get("n_inner") is None:
-        return 4 * positive(config, ("n_embd",))
-    return positive(config, ("intermediate_size", "n_inner"))
+    if config.get("model_type") != "gpt2":
+        return positive(config, ("intermediate_size",))
+    if config.get("n_inner") is not None:
+        return positive(config, ("n_inner",))
+    return 4 * positive(config, ("n_embd", "hidden_size"))
 
 
 def _refuse_experts(checkpoint: Checkpoint) -> None:

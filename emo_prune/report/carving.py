@@ -11,6 +11,8 @@ from emo_prune.carving import CarvingRecord
 from emo_prune.report.table import new_table
 from emo_prune.report.units import format_count
 
+_ENERGIES = ("picked_energy", "best_energy", "fixed_energy", "even_energy")
+
 
 def carving_table(record: CarvingRecord) -> RenderableType:
     """Return what changed and what did not and, if measured, how modular it is."""
@@ -60,6 +62,7 @@ def _measured_table(measured: Mapping[str, Any]) -> RenderableType:
         "layer",
         "picked",
         "best",
+        "fixed",
         "even",
         "busiest expert",
         "idlest",
@@ -67,23 +70,19 @@ def _measured_table(measured: Mapping[str, Any]) -> RenderableType:
     layers = measured["layers"]
     for layer in layers:
         load = layer["load"]
-        energies = (layer[f"{kind}_energy"] for kind in ("picked", "best", "even"))
         table.add_row(
             str(layer["layer"]),
-            *(f"{energy:.1%}" for energy in energies),
+            *(f"{layer[kind]:.1%}" for kind in _ENERGIES),
             f"{max(load):.1%}",
             f"{min(load):.1%}",
         )
     table.add_section()
-    means = (
-        sum(layer[f"{kind}_energy"] for layer in layers) / len(layers)
-        for kind in ("picked", "best", "even")
-    )
+    means = (sum(layer[kind] for layer in layers) / len(layers) for kind in _ENERGIES)
     table.add_row("mean", *(f"{mean:.1%}" for mean in means), "", "")
     table.caption = (
         "share of a token's activation energy in the experts that the gate picks, in "
-        "the best as many, and in as many if all were alike; load: share of tokens "
-        "that pick an expert"
+        "the best as many for the token, in the best as many for all tokens, and in as "
+        "many if all were alike; busiest, idlest: share of tokens that pick the expert"
     )
     table.caption_justify = "left"
     return table

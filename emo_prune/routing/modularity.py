@@ -28,8 +28,9 @@ class Modularity:
     load: for each expert, the share of tokens that pick it. picked: the share of a
     token's activation energy (the sum of its squared intermediate activations) that
     the `top_k` picked experts hold, a mean over tokens; best: that of the `top_k`
-    experts which hold most of it; even: top_k / experts, what any would hold if the
-    energy were spread evenly.
+    experts which hold most of the token's; fixed: that of the `top_k` which hold most
+    over all tokens, the same for each; even: top_k / experts, as if it were spread
+    evenly.
     """
 
     layer: int
@@ -37,6 +38,7 @@ class Modularity:
     load: tuple[float, ...]
     picked: float
     best: float
+    fixed: float
     even: float
 
     def to_json(self) -> dict[str, Any]:
@@ -46,6 +48,7 @@ class Modularity:
             "num_tokens": self.num_tokens,
             "picked_energy": self.picked,
             "best_energy": self.best,
+            "fixed_energy": self.fixed,
             "even_energy": self.even,
             "load": list(self.load),
         }
@@ -60,12 +63,15 @@ def measure_modularity(
 ) -> list[Modularity]:
     """Run batches through a carved model, all of its experts, and measure each layer.
 
+    The model is left with its experts computed in one product ("eager").
     `progress` is told the tokens of each batch.
 
     Raises:
         CheckpointError: a token id has no embedding.
     """
     check_vocabulary(batches, num_embeddings(model))
+    # Every expert runs: one product does it without a copy of each token for each.
+    model.set_experts_implementation("eager")
     blocks = moe_blocks(model, architecture)
     with contextlib.ExitStack() as stack:
         meters = [
@@ -88,7 +94,8 @@ class _Meter:
         self._top_k = top_k
         self._num_tokens = 0
         self._load = torch.zeros(num_experts, dtype=torch.int64)
-        self._energy = torch.zeros(2, dtype=torch.float64)
+        self._held = torch.zeros(2, dtype=torch.float64)  # by the picked, the best
+        self._shares = torch.zeros(num_experts, dtype=torch.float64)
         self.valid = torch.empty(0)
 
     def see(self, gate: Any, args: Any, output: Any) -> None:
@@ -98,24 +105,27 @@ class _Meter:
         picked = output[0][valid].topk(self._top_k, dim=-1).indices
         activations: Tensor = gate.experts.activations(hidden)
         energy = activations.double().square().sum(dim=-1)
-        whole = energy.sum(dim=-1)
-        whole = whole.where(whole > 0, torch.ones_like(whole))
-        best = energy.topk(self._top_k, dim=-1).values.sum(dim=-1) / whole
-        held = energy.gather(-1, picked).sum(dim=-1) / whole
-        self._energy += torch.stack([held.sum(), best.sum()]).cpu()
+        whole = energy.sum(dim=-1, keepdim=True)
+        shares = energy / whole.where(whole > 0, torch.ones_like(whole))
+        held = shares.gather(-1, picked).sum()
+        best = shares.topk(self._top_k, dim=-1).values.sum()
+        self._held += torch.stack([held, best]).cpu()
+        self._shares += shares.sum(dim=0).cpu()
         self._load += picked.flatten().bincount(minlength=len(self._load)).cpu()
         self._num_tokens += len(hidden)
 
     @property
     def modularity(self) -> Modularity:
         """What was seen so far."""
-        picked, best = (self._energy / self._num_tokens).tolist()
+        picked, best = (self._held / self._num_tokens).tolist()
+        fixed = self._shares.topk(self._top_k).values.sum() / self._num_tokens
         return Modularity(
             layer=self._layer,
             num_tokens=self._num_tokens,
             load=tuple((self._load.double() / self._num_tokens).tolist()),
             picked=picked,
             best=best,
+            fixed=float(fixed),
             even=self._top_k / len(self._load),
         )
 
