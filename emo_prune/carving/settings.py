@@ -11,8 +11,8 @@ from emo_prune.carving.dense import DenseModel
 from emo_prune.errors import CarvingError, SettingsError
 
 GateSource = Literal["gate", "up", "inter"]
-_PART = re.compile(r"(\d{1,6})(?:-(\d{1,6})(?::(\d{1,6}))?)?")
-_LAST = re.compile(r"last:(\d{1,6})")
+_PART = re.compile(r"(\d{1,6})(?:-(\d{1,6})(?::(\d{1,6}))?)?", re.ASCII)
+_LAST = re.compile(r"last:(\d{1,6})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
