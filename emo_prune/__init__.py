@@ -1,7 +1,7 @@
 """Turn a large mixture-of-experts model into the small one that a task needs.
 
-Importing the package teaches transformers' Auto classes the EMO model types; torch
-and transformers themselves are imported only when something here needs them.
+Importing the package teaches transformers' Auto classes EMO and EMoE; torch and
+transformers themselves are imported only when something here needs them.
 """
 
 from __future__ import annotations

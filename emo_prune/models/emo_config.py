@@ -91,7 +91,7 @@ class EmoConfig(PrenormConfig):
         ):
             values = getattr(self, key)
             if values is not None and len(values) != self.num_hidden_layers:
-                raise _bad(key, len(values), f"{self.num_hidden_layers} entries")
+                raise bad_key(key, len(values), f"{self.num_hidden_layers} entries")
         for layer in range(self.num_hidden_layers):
             self._validate_layer(layer, self.layer_experts(layer))
 
@@ -99,32 +99,33 @@ class EmoConfig(PrenormConfig):
         where = f"layer {layer}"
         if experts.num_experts == 0:
             if self.dense_intermediate_size is None:
-                raise _bad(f"dense_intermediate_size, {where}", None, "a width")
+                raise bad_key(f"dense_intermediate_size, {where}", None, "a width")
             return
         active = experts.always_active_experts
         if len(set(active)) < len(active) or not all(
             0 <= expert < experts.num_experts for expert in active
         ):
-            raise _bad(
+            raise bad_key(
                 f"always_active_experts, {where}",
                 list(active),
                 f"distinct ids below {experts.num_experts}",
             )
         if not experts.num_fixed <= self.num_experts_per_tok <= experts.num_experts:
-            raise _bad(
+            raise bad_key(
                 f"num_experts_per_tok, {where}",
                 self.num_experts_per_tok,
                 f"{experts.num_fixed} (never routed) to {experts.num_experts} (all)",
             )
         if self.norm_topk_prob and experts.num_fixed:
-            raise _bad(
+            raise bad_key(
                 f"norm_topk_prob, {where}",
                 True,
                 "false, since some experts are shared or always active",
             )
 
 
-def _bad(key: str, got: object, expected: str) -> BadConfig:
+def bad_key(key: str, got: object, expected: str) -> BadConfig:
+    """Return the error for a field of a configuration that contradicts the others."""
     return BadConfig(
         "the configuration contradicts itself",
         where=key,

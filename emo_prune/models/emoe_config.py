@@ -9,7 +9,7 @@ from huggingface_hub.dataclasses import strict
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
 from emo_prune.architectures.carved import GATED, PLAIN
-from emo_prune.errors import BadConfig
+from emo_prune.models.emo_config import bad_key
 
 _FROM_DENSE = (
     "vocab_size",
@@ -72,7 +72,10 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
                 setattr(self, key, getattr(dense, key))
         self.carved_layers = list(self.carved_layers or ())
         if self.moe_intermediate_size is None:
-            self.moe_intermediate_size = feed_forward_size(dense) // self.num_experts
+            width = feed_forward_size(dense)
+            self.moe_intermediate_size = width // max(1, self.num_experts)
+            if self.num_experts * self.moe_intermediate_size != width:
+                raise bad_key("num_experts", self.num_experts, f"a divisor of {width}")
         super().__post_init__(**kwargs)
 
     def get_text_config(self, *_: Any, **__: Any) -> PreTrainedConfig:
@@ -83,30 +86,30 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
         """Refuse experts that the dense layers cannot be carved into (`@strict`)."""
         dense = self.get_text_config()
         if dense.model_type not in GATED + PLAIN:
-            raise _bad(
+            raise bad_key(
                 "dense_config, model_type", dense.model_type, ", ".join(GATED + PLAIN)
             )
         if dense.model_type in PLAIN and self.gate_source == "up":
-            raise _bad("gate_source", "up", "gate or inter: there is no up matrix")
+            raise bad_key("gate_source", "up", "gate or inter: there is no up matrix")
         layers = self.carved_layers or []
         if sorted({*layers}) != layers or not all(
             0 <= layer < dense.num_hidden_layers for layer in layers
         ):
-            raise _bad(
+            raise bad_key(
                 "carved_layers",
                 layers,
                 f"ascending numbers below {dense.num_hidden_layers}",
             )
         most = feed_forward_size(dense) // max(1, self.moe_intermediate_size or 0)
         if not 1 <= self.num_experts <= most:
-            raise _bad(
+            raise bad_key(
                 "num_experts",
                 self.num_experts,
                 f"1 to {most}, with {self.moe_intermediate_size} of "
                 f"{feed_forward_size(dense)} neurons in each",
             )
         if not 1 <= self.num_experts_per_tok <= self.num_experts:
-            raise _bad(
+            raise bad_key(
                 "num_experts_per_tok",
                 self.num_experts_per_tok,
                 f"1 to {self.num_experts} (all)",
@@ -125,15 +128,5 @@ def _dense_config(fields: dict[str, Any]) -> PreTrainedConfig:
     known = import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
     model_type = fields.get("model_type")
     if model_type not in GATED + PLAIN:
-        raise _bad("dense_config, model_type", model_type, ", ".join(GATED + PLAIN))
+        raise bad_key("dense_config, model_type", model_type, ", ".join(GATED + PLAIN))
     return known[model_type](**{k: v for k, v in fields.items() if k != "model_type"})
-
-
-def _bad(key: str, got: object, expected: str) -> BadConfig:
-    return BadConfig(
-        "the configuration contradicts itself",
-        where=key,
-        got=got,
-        expected=expected,
-        hint="correct config.json, or carve the dense checkpoint again",
-    )

@@ -24,7 +24,11 @@ def frequency(routing: LayerRouting) -> Sums:
 
 
 def probability(routing: LayerRouting) -> Sums:
-    """Mean router probability over tokens: the EMO authors' score."""
+    """Mean router probability over tokens: the EMO authors' score.
+
+    EMoE's gate chooses hard, and has no probabilities of its own: for it they are the
+    softmax of the avg-k scores over the experts.
+    """
     tokens = max(int(routing.num_tokens.sum()), 1)
     return np.asarray(routing.mass.sum(axis=0) / tokens)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,11 +70,11 @@ def test_every_order_of_imports_works(goldens: Path, order: str) -> None:
 
 
 def test_pipelines_and_lm_eval_know_the_models(
-    goldens: Path, caplog: pytest.LogCaptureFixture
+    goldens: Path, saved: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     logging.enable_propagation()
-    for name in ("emo_shared1", "dense_prenorm"):
-        folder = str(goldens / name)
+    ours = [goldens / "emo_shared1", goldens / "dense_prenorm", saved("emoe")]
+    for folder in map(str, ours):
         lm = HFLM(pretrained=folder, device="cpu", batch_size=1)
         assert lm.backend == "causal"
         generate = pipeline("text-generation", model=folder, max_new_tokens=2)
