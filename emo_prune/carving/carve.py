@@ -15,7 +15,7 @@ import emo_prune
 from emo_prune.architectures import dense_fingerprint, describe
 from emo_prune.architectures.carved import NEURONS
 from emo_prune.carving.card import carving_card
-from emo_prune.carving.clustering import assign, tightness, unit_keys
+from emo_prune.carving.clustering import Keys, assign, tightness, unit_keys
 from emo_prune.carving.cut import as_array, as_numbers, neurons_of, piece, piece_shape
 from emo_prune.carving.dense import DenseLayer
 from emo_prune.carving.flops import carved_flops, dense_flops
@@ -92,7 +92,15 @@ def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLaye
 
 def _cluster(plan: CarvePlan, layer: DenseLayer) -> tuple[NDArray[np.int32], float]:
     """Return each expert's neurons [experts, size], and how alike their keys are."""
-    settings, feed_forward = plan.settings, plan.model.feed_forward
+    settings, number = plan.settings, plan.settings.num_experts
+    units = _unit_keys(plan, layer)
+    labels = assign(units, number, settings.method, [settings.seed, layer.layer])
+    return neurons_of(labels, number), tightness(units, labels, number)
+
+
+def _unit_keys(plan: CarvePlan, layer: DenseLayer) -> Keys:
+    """Return the keys of a layer, scaled to length 1."""
+    feed_forward = plan.model.feed_forward
     tensor = layer.parts[f"{feed_forward.keys}.weight"]
     raw = as_array(plan.model.checkpoint.read(tensor), tensor.dtype, tensor.shape)
     keys = as_numbers(raw.T if feed_forward.input_first else raw, tensor.dtype)
@@ -103,10 +111,7 @@ def _cluster(plan: CarvePlan, layer: DenseLayer) -> tuple[NDArray[np.int32], flo
             got="NaN or infinity",
             hint="the checkpoint is damaged; leave the layer out with --layers",
         )
-    units = unit_keys(keys)
-    number = settings.num_experts
-    labels = assign(units, number, settings.method, [settings.seed, layer.layer])
-    return neurons_of(labels, number), tightness(units, labels, number)
+    return unit_keys(keys)
 
 
 def _pieces(

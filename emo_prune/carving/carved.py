@@ -140,8 +140,7 @@ def _neurons(
     size = ffn_size(config)
     raw = [checkpoint.read(tensors[expert]) for expert in sorted(tensors)]
     neurons = as_array(b"".join(raw), dtype, (len(tensors), *shape)).view("<i4")
-    distinct = np.unique(neurons)
-    if len(distinct) == neurons.size < size:
+    if len(np.unique(neurons)) == neurons.size < size:
         raise CarvingError(
             "some experts are missing: this is a part of a carved model",
             where=f"{stem}experts",
@@ -149,7 +148,8 @@ def _neurons(
             expected="all of them",
             hint="put together the checkpoint that this one was pruned from",
         )
-    if not np.array_equal(np.sort(neurons, axis=None), np.arange(size)):
+    numbers = np.arange(neurons.size)
+    if neurons.size != size or (np.sort(neurons, axis=None) != numbers).any():
         raise _odd_layer(stem, "neurons that are not each number once")
     return neurons
 

@@ -24,7 +24,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 Keys = NDArray[np.float32]
 
 _GRID = 2.0**20  # keys of length 1 are whole numbers that float32 still holds
-_ROWS = 1024  # at a time, as float64
+_ROWS = 256  # at a time, as float64
 _MAX_ROUNDS = 1000  # the paper's
 _STARTS = 4
 _DRAWN = 8  # rows, of which one becomes a centre

@@ -21,8 +21,9 @@ def as_array(raw: bytes, dtype: str, shape: tuple[int, ...]) -> Raw:
 def as_numbers(raw: Raw, dtype: str) -> NDArray[np.floating]:
     """Return the numbers that opaque elements of a floating-point dtype stand for."""
     if dtype == "BF16":  # the upper half of a float32
-        wide: NDArray[np.floating] = (raw.astype("<u4") << 16).view("<f4")
-        return wide
+        wide = raw.astype("<u4")
+        wide <<= 16
+        return wide.view("<f4")
     return raw.view({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype])
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -278,12 +279,8 @@ def test_only_a_carved_checkpoint_is_put_together(
     dense: Dense, tmp_path: Path, saved: Callable[[str], Path]
 ) -> None:
     for source in (dense("llama"), saved("olmoe")):
-        refused(
-            CarvingError,
-            "not a carved checkpoint",
-            tmp_path,
-            lambda out, source=source: restore(source, out),
-        )
+        call = partial(restore, source)
+        refused(CarvingError, "not a carved checkpoint", tmp_path, call)
 
 
 def test_a_subset_cannot_be_put_together_but_all_experts_can(

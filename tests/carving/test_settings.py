@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from emo_prune.carving.settings import parse_layers
@@ -24,8 +26,8 @@ from emo_prune.errors import SettingsError
         ("31", (31,)),
     ],
 )
-def test_layers_are_named(text: str, layers: object) -> None:
-    assert parse_layers(text, 32) == tuple(layers)  # type: ignore[call-overload]
+def test_layers_are_named(text: str, layers: Sequence[int]) -> None:
+    assert parse_layers(text, 32) == tuple(layers)
 
 
 @pytest.mark.parametrize(
