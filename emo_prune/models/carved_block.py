@@ -43,9 +43,10 @@ class EmoeGate(nn.Module):
         """
         if self.source == "inter":
             return self.experts.activations(hidden_states).mean(-1, dtype=torch.float32)
-        return functional.linear(
-            hidden_states.float(), self.experts.mean_keys(self.source)
-        )
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            return functional.linear(
+                hidden_states.float(), self.experts.mean_keys(self.source)
+            )
 
     def pick(self, scores: Tensor) -> Tensor:
         """Return the ids [tokens, top_k] of each token's experts."""

@@ -45,7 +45,7 @@ class CarvedExperts(nn.Module):
         `experts_implementation`; all but "eager" compute the picked experts alone.
         """
         wanted = self.config._experts_implementation
-        if wanted == "grouped_mm" and not self._is_aligned(hidden_states.itemsize):
+        if wanted == "grouped_mm" and not self._is_aligned:
             wanted = "eager"
         kernel = ALL_EXPERTS_FUNCTIONS.get_interface(wanted, type(self).masked)
         mixed: Tensor = kernel(self, hidden_states, top_k_index, top_k_weights)
@@ -76,7 +76,8 @@ class CarvedExperts(nn.Module):
     @property
     def down_proj_bias(self) -> Tensor:
         """Zeros [experts, hidden], for kernels that add one bias per expert."""
-        return self.values().new_zeros(()).expand(self.num_experts, self.hidden_size)
+        zero = self._weights.new_zeros(())
+        return zero.expand(self.num_experts, self.hidden_size)
 
     @property
     def hidden_size(self) -> int:
@@ -86,8 +87,14 @@ class CarvedExperts(nn.Module):
     def _by_expert(self, columns: Tensor) -> Tensor:
         return columns.view(len(columns), self.num_experts, -1)
 
-    def _is_aligned(self, itemsize: int) -> bool:
-        """Tell whether rows of the matrices begin at multiples of 16 bytes."""
+    @property
+    def _weights(self) -> Tensor:
+        return next(self.parameters())
+
+    @property
+    def _is_aligned(self) -> bool:
+        """Whether rows of the matrices begin at multiples of 16 bytes."""
+        itemsize = self._weights.itemsize
         return all(n * itemsize % 16 == 0 for n in (self.size, self.hidden_size))
 
     def _add(self, name: str, *shape: int) -> None:

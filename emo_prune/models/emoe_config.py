@@ -85,10 +85,7 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
     def validate_carving(self) -> None:
         """Refuse experts that the dense layers cannot be carved into (`@strict`)."""
         dense = self.get_text_config()
-        if dense.model_type not in GATED + PLAIN:
-            raise bad_key(
-                "dense_config, model_type", dense.model_type, ", ".join(GATED + PLAIN)
-            )
+        _check_dense_type(dense.model_type)
         if dense.model_type in PLAIN and self.gate_source == "up":
             raise bad_key("gate_source", "up", "gate or inter: there is no up matrix")
         layers = self.carved_layers or []
@@ -127,6 +124,10 @@ def _dense_config(fields: dict[str, Any]) -> PreTrainedConfig:
     # Only now: this module is imported while transformers' table is being made.
     known = import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
     model_type = fields.get("model_type")
+    _check_dense_type(model_type)
+    return known[model_type](**{k: v for k, v in fields.items() if k != "model_type"})
+
+
+def _check_dense_type(model_type: object) -> None:
     if model_type not in GATED + PLAIN:
         raise bad_key("dense_config, model_type", model_type, ", ".join(GATED + PLAIN))
-    return known[model_type](**{k: v for k, v in fields.items() if k != "model_type"})

@@ -76,7 +76,8 @@ def _read_rows(model: MoEModel, table: StoredTensor, ids: Tensor) -> Tensor:
 
 def _table(model: MoEModel, *names: str) -> StoredTensor:
     for tensor in model.other:
-        if tensor.name.removesuffix(".weight").split(".")[-1] in names:
+        *_, module, part = ("", *tensor.name.split("."))
+        if module in names and part == "weight":
             return tensor
     raise LayoutMismatch(
         "the checkpoint has no embedding",

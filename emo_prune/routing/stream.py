@@ -4,7 +4,8 @@ Peak memory is about one layer and the hidden states. In one pass a layer is rea
 run and observed. In a greedy walk each layer is visited twice: attention and router for
 all batches, stopping at the experts; then the choice; then only the kept experts are
 read and the layer is run again with them. Hidden states are those of the pruned model,
-so that each layer costs two passes of its own, however deep it lies.
+so that each layer costs two passes of its own, however deep it lies. Where routers are
+computed from the experts' own weights (EMoE), all of a layer's experts are read first.
 """
 
 from __future__ import annotations

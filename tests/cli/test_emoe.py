@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,18 @@ def test_with_every_expert_it_answers_as_the_dense_model(
     )
     assert everyone == dense
     assert carved != dense
+
+
+def test_examples_longer_than_the_table_of_positions_are_refused(
+    run: Run, workplace: Path, folders: Path
+) -> None:
+    shutil.copytree(folders / "gpt2", "gpt2")
+    config = json.loads(Path("gpt2/config.json").read_text())
+    Path("gpt2/config.json").write_text(
+        json.dumps(config | {"max_position_embeddings": 1000})
+    )
+    Path("long.txt").write_text("abc " * 100)
+    select = ("select", "-m", "gpt2", "--examples", "long.txt", "-k", "4")
+    refused = run(*select, "--stream")
+    assert refused.code == 1
+    assert "tokens; expected at most 256" in " ".join(refused.err.split())

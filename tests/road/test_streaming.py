@@ -174,7 +174,9 @@ def test_streamed_greedy_choice_equals_the_authors(
 
 def bytes_besides_experts(model: MoEModel) -> int:
     """Bytes of the layers without experts, and of the embedding's rows that occur."""
-    dense = sum(t.num_bytes for i in (0, 1) for t in model.dense_tensors(i))
+    dense = sum(
+        t.num_bytes for i in range(model.num_layers) for t in model.dense_tensors(i)
+    )
     routers = sum(layer.router_bytes for layer in model.layers)
     embedded = {token for row in EXAMPLES.sequences for token in row} | {0}
     return dense + routers + len(embedded) * 32 * 4  # float32; 0 is padding
@@ -207,3 +209,15 @@ def test_greedy_reads_the_kept_experts_and_no_others(
     for layer, counted in zip(model.layers[:-1], routing, strict=False):
         kept += sum(t.num_bytes for e in choose(counted) for t in layer.experts[e])
     assert read == kept + bytes_besides_experts(model)
+
+
+def test_greedy_reads_each_expert_once_where_experts_are_the_router(
+    saved: Callable[[str], Path],
+) -> None:
+    case = Case(saved("emoe"), "float32", make_batches(EXAMPLES, 2))
+    model, _ = open_local(str(case.folder))
+    before = model.checkpoint.source.bytes_read
+    case.streamed("easy-ep", outputs=True, model=model)
+    read = model.checkpoint.source.bytes_read - before
+    experts = sum(layer.expert_bytes for layer in model.layers)
+    assert read == experts + bytes_besides_experts(model)
