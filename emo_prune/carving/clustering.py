@@ -3,10 +3,11 @@
 From the paper (arXiv 2310.10908): the neurons are clustered by their keys, the rows of
 the FFN's first weight, scaled to length 1, into clusters of exactly d_ff / N.
 
-Our own: how that is solved. Keys and centres are rounded to multiples of 2**-20, so
-that every product and sum of them is a whole number that float64 holds exactly, in
-whichever order it is added up. The outcome is therefore the same to the bit however
-many threads compute it, and with whatever linear algebra library.
+Our own: how that is solved. The authors call k-means-constrained, which solves each
+assignment for distances rounded to thousandths. Here keys and centres are rounded to
+multiples of 2**-20, so that every product and sum of them is a whole number that
+float64 holds exactly, in whichever order it is added up. So an assignment is the best
+there is, and the outcome the same to the bit however many threads compute it.
 """
 
 from __future__ import annotations
