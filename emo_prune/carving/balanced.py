@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Costs = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
+_RAISES = 4  # for each cluster, at most
+
 
 def balanced_labels(costs: Costs, prices: Costs | None = None) -> tuple[Labels, Costs]:
     """Return each point's cluster, all of one size, the sum of their costs the least.
@@ -30,13 +32,37 @@ def balanced_labels(costs: Costs, prices: Costs | None = None) -> tuple[Labels, 
         it is cheapest.
     """
     num_clusters = costs.shape[1]
-    prices = np.zeros(num_clusters) if prices is None else prices
+    prices = _raised(costs, np.zeros(num_clusters) if prices is None else prices)
     # At any prices this is the best assignment of those that have its sizes.
     labels: Labels = (costs + prices).argmin(axis=1)
     flow = _Flow(costs, labels)
     while (path := flow.cheapest_path()) is not None:
         flow.move(path)
     return labels, flow.prices()
+
+
+def _raised(costs: Costs, prices: Costs) -> Costs:
+    """Raise the prices of clusters that are too large, so that fewer are.
+
+    Each in turn to where just enough of its points would rather be elsewhere: saves
+    most of the paths where many points are nearest to a few clusters.
+    """
+    num_points, num_clusters = costs.shape
+    size = num_points // num_clusters
+    prices = prices.copy()
+    for _ in range(_RAISES * num_clusters):
+        labels = (costs + prices).argmin(axis=1)
+        sizes = np.bincount(labels, minlength=num_clusters)
+        largest = int(sizes.argmax())
+        surplus = int(sizes[largest]) - size
+        if surplus <= size // 8:
+            break
+        members = costs[labels == largest] + prices
+        own = members[:, largest].copy()
+        members[:, largest] = np.inf
+        margins = np.sort(members.min(axis=1) - own)
+        prices[largest] += margins[surplus - 1]
+    return prices
 
 
 class _Flow:
@@ -49,19 +75,14 @@ class _Flow:
         self._size = num_points // self._num
         self._sizes = np.bincount(labels, minlength=self._num)
         self._arcs = np.full((self._num, self._num), np.inf)
-        self._movers = np.zeros((self._num, self._num), dtype=np.intp)
         for cluster in range(self._num):
             self._update(cluster)
 
     def _update(self, cluster: int) -> None:
-        """Find for each other cluster the point that is moved there at least cost."""
-        members = np.flatnonzero(self._labels == cluster)
-        self._arcs[cluster] = np.inf
-        if len(members):
-            rises = self._costs[members] - self._costs[members, cluster][:, None]
-            best = rises.argmin(axis=0)
-            self._movers[cluster] = members[best]
-            self._arcs[cluster] = rises[best, np.arange(self._num)]
+        """Find at which least cost a point of it is moved to each other cluster."""
+        costs = self._costs[self._labels == cluster]
+        rises = costs - costs[:, cluster, None]
+        self._arcs[cluster] = rises.min(axis=0, initial=np.inf)
         self._arcs[cluster, cluster] = np.inf
 
     def cheapest_path(self) -> list[int] | None:
@@ -88,13 +109,24 @@ class _Flow:
             before = np.where(shorter, nearest, before)
 
     def move(self, path: list[int]) -> None:
-        """Move a point along each step of a path."""
-        for here, there in itertools.pairwise(path):
-            self._labels[self._movers[here, there]] = there
-        self._sizes[path[0]] -= 1
-        self._sizes[path[-1]] += 1
+        """Move points along each step of a path: as many as cost the same."""
+        steps = list(itertools.pairwise(path))
+        movers = [self._movers(here, there) for here, there in steps]
+        surplus = self._sizes[path[0]] - self._size
+        lacking = self._size - self._sizes[path[-1]]
+        amount = min(surplus, lacking, *map(len, movers))
+        for points, (_, there) in zip(movers, steps, strict=True):
+            self._labels[points[:amount]] = there
+        self._sizes[path[0]] -= amount
+        self._sizes[path[-1]] += amount
         for cluster in path:
             self._update(cluster)
+
+    def _movers(self, here: int, there: int) -> Labels:
+        """Return the points of a cluster that are moved to another at least cost."""
+        members = np.flatnonzero(self._labels == here)
+        rises = self._costs[members, there] - self._costs[members, here]
+        return members[rises == self._arcs[here, there]]
 
     def prices(self) -> Costs:
         """Return prices at which no point would rather be elsewhere."""
