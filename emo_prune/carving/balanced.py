@@ -126,7 +126,8 @@ class _Flow:
         """Return the points of a cluster that are moved to another at least cost."""
         members = np.flatnonzero(self._labels == here)
         rises = self._costs[members, there] - self._costs[members, here]
-        return members[rises == self._arcs[here, there]]
+        cheapest: Labels = members[rises == self._arcs[here, there]]
+        return cheapest
 
     def prices(self) -> Costs:
         """Return prices at which no point would rather be elsewhere."""
