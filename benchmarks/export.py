@@ -20,6 +20,7 @@ from pathlib import Path
 from command_line import (
     Document,
     Row,
+    check_same_tensors,
     emo_prune,
     figures,
     finish,
@@ -30,7 +31,6 @@ from command_line import (
     work_folder,
 )
 from measurement import (
-    BenchmarkError,
     Run,
     budget,
     folder_bytes,
@@ -105,7 +105,9 @@ def measure(options: argparse.Namespace) -> Document:
         loaded = None if options.skip_load_all else time_load_all(bench)
         document = describe(bench, loaded, before)
         if loaded is not None:
-            document["load_all"]["same_tensors"] = check_same_tensors(bench)
+            document["load_all"]["same_tensors"] = check_same_tensors(
+                bench.exported, bench.sliced
+            )
         return document
 
 
@@ -193,27 +195,6 @@ def paired_ratio(bench: Workbench) -> float:
     """Return the median of export to cp within each turn: what drifts cancels."""
     pairs = zip(bench.exports, bench.copies, strict=True)
     return statistics.median(export.wall_s / copy.wall_s for export, copy in pairs)
-
-
-def check_same_tensors(bench: Workbench) -> bool:
-    """Check that both ways gave the same tensors, bit for bit.
-
-    Raises:
-        BenchmarkError: they did not, so that their times cannot be compared.
-    """
-    from emo_prune.checkpoint import open_checkpoint
-
-    note("comparing the two outputs")
-    ours = open_checkpoint(str(bench.exported))
-    theirs = open_checkpoint(str(bench.sliced))
-    if set(ours.tensors) != set(theirs.tensors):
-        raise BenchmarkError("export and load all gave different tensors")
-    for name, tensor in ours.tensors.items():
-        other = theirs.tensors[name]
-        same = (tensor.dtype, tensor.shape) == (other.dtype, other.shape)
-        if not same or ours.read(tensor) != theirs.read(other):
-            raise BenchmarkError(f"export and load all gave different bytes: {name}")
-    return True
 
 
 def rows(document: Document) -> list[Row]:

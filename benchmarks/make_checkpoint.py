@@ -92,12 +92,13 @@ def layer_shapes(experts: int) -> Layout:
     yield "pre_feedforward_layernorm", (HIDDEN,)
 
 
-def plan_tensors(
-    layers: int, experts: int, weights: RandomWeights
-) -> Iterator[OutputTensor]:
-    """Yield the tensors with functions that make their data when they are written."""
+def plan_tensors(shapes: Layout, weights: RandomWeights) -> Iterator[OutputTensor]:
+    """Yield the tensors with functions that make their data when they are written.
+
+    Tensors of one axis are norms, `HIDDEN` long.
+    """
     number = 0
-    for name, shape in tensor_shapes(layers, experts):
+    for name, shape in shapes:
         if len(shape) == 1:
             ranges = [ByteRange("", 0, 2 * HIDDEN, ones)]
         else:
@@ -207,13 +208,30 @@ def make_checkpoint(
     Raises:
         OutputExists: the folder is there already.
     """
+    shapes = tensor_shapes(layers, experts)
+    return write_model(folder, config(layers, experts), shapes, seed, sparse=sparse)
+
+
+def write_model(
+    folder: Path,
+    config: dict[str, Any],
+    shapes: Layout,
+    seed: int,
+    *,
+    sparse: bool = False,
+) -> int:
+    """Write a model with random weights and the tokenizer of bytes; return its bytes.
+
+    Raises:
+        OutputExists: the folder is there already.
+    """
     if folder.exists():
         raise OutputExists(
             "the folder exists already", where=folder, hint="remove it, or name another"
         )
     folder.mkdir(parents=True)
     try:
-        tensors = plan_tensors(layers, experts, RandomWeights(seed))
+        tensors = plan_tensors(shapes, RandomWeights(seed))
         shards = plan_shards(tensors, MAX_SHARD_BYTES)
         for shard in shards:
             if sparse:
@@ -222,7 +240,7 @@ def make_checkpoint(
                 write_shard(shard, FolderSource(folder), folder)
         if len(shards) > 1:
             write_index(folder, shards)
-        write_json(folder / "config.json", config(layers, experts))
+        write_json(folder / "config.json", config)
         generation = {"eos_token_id": EOS, "pad_token_id": PAD}
         write_json(folder / "generation_config.json", generation)
         write_tokenizer(folder)

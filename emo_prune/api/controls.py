@@ -105,7 +105,7 @@ def plan_controls(
             _OtherTask(
                 selection=selection,
                 limits=limits,
-                calibrated=calibrate(other, options, model, folder, watcher),
+                calibrated=calibrate(other, options, model.config, folder, watcher),
             )
         )
     return tuple(planned)

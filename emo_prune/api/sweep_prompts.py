@@ -36,7 +36,7 @@ class Prompts:
             self._calibrated[key] = calibrate(
                 task.calibration,
                 RunOptions(options=self._options.options, num_examples=num_examples),
-                self._opened,
+                self._opened.config,
                 self._whole.folder,
                 self._watcher,
             )

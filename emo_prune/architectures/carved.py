@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emo_prune.architectures.feed_forward import FEED_FORWARDS
 from emo_prune.errors import LayoutMismatch
 
-GATED = ("llama", "mistral", "qwen2", "qwen3", "olmo2")  # gate, up and down matrices
-PLAIN = ("gpt2",)  # two matrices, stored the other way round
+_ALL = FEED_FORWARDS.values()
+GATED = tuple(one.model_type for one in _ALL if one.up)  # gate, up and down matrices
+PLAIN = tuple(one.model_type for one in _ALL if not one.up)  # two, input first
 NEURONS = "neurons"  # the one part of an expert that is no weight
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from emo_prune.cli import main
+from tests.evaluation.tiny import byte_tokenizer
+from tests.tiny_emoe import dense_model
 from tests.tiny_models import save_tiny
 
 MADE_UP = [
@@ -66,6 +68,15 @@ def run(workplace: Path, capfd: pytest.CaptureFixture[str]) -> Run:
 def emo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny EMO checkpoint with a tokenizer: 8 experts, one shared, top-3."""
     return save_tiny(tmp_path_factory.mktemp("models") / "tiny-emo", "emo")
+
+
+@pytest.fixture(scope="session")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny llama with a tokenizer: three layers of 64 neurons."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    dense_model("llama").save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

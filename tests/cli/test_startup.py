@@ -18,9 +18,9 @@ print("code", code, "loaded", loaded, file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("command", ["help", "inspect", "export", "verify"])
+@pytest.mark.parametrize("command", ["help", "inspect", "export", "verify", "carve"])
 def test_commands_on_bytes_import_nothing_heavy(
-    command: str, exported: Path, emo: Path
+    command: str, exported: Path, emo: Path, dense: Path
 ) -> None:
     arguments = {
         "help": ["--help"],
@@ -28,6 +28,7 @@ def test_commands_on_bytes_import_nothing_heavy(
         "export": ["export", "-s", str(exported.parent / "selection.json"),
                    "-m", str(emo), "-o", "again"],
         "verify": ["verify", str(exported), "--source", str(emo)],
+        "carve": ["carve", str(dense), "-o", "carved", "-n", "8"],
     }[command]  # fmt: skip
     code = LIGHT.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run(

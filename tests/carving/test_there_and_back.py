@@ -1,0 +1,171 @@
+"""Carved and put together: the same bytes, whatever the family and the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from emo_prune.api.carving import RestoreRequest, restore_model
+from tests.carving.conftest import KINDS, WIDTH, Dense, carved
+from tests.tiny_checkpoints import Blob, read_blobs
+
+TYPES = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16, "I32": np.int32}
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    return tmp_path / "carved"
+
+
+def array(blob: Blob) -> Any:
+    dtype, shape, data = blob
+    return np.frombuffer(data, TYPES[dtype]).reshape(shape)
+
+
+def restored(carving: Path, destination: Path, **options: Any) -> Path:
+    request = RestoreRequest(model=str(carving), destination=destination, **options)
+    restore_model(request)
+    return destination
+
+
+def config(folder: Path) -> Any:
+    return json.loads((folder / "config.json").read_text())
+
+
+def logits(folder: Path, **changes: Any) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(folder, **changes).float()
+    tokens = torch.arange(24).reshape(2, 12) * 7 % 250
+    with torch.inference_mode():
+        found: torch.Tensor = model(tokens).logits
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layers", ["all", "0-2:2"])
+def test_put_together_it_is_the_source_bit_for_bit(
+    dense: Dense, there: Path, tmp_path: Path, kind: str, layers: str
+) -> None:
+    source = dense(kind)
+    carved(source, there, layers=layers)
+    back = restored(there, tmp_path / "back")
+    assert read_blobs(back) == read_blobs(source)
+    assert config(back) == config(source)
+    weights = ("model", "config.json")
+    others = [f.name for f in source.iterdir() if not f.name.startswith(weights)]
+    assert {f.name for f in back.iterdir() if not f.name.startswith(weights)} == {
+        *others
+    }
+    for name in others:
+        assert (back / name).read_bytes() == (source / name).read_bytes()
+
+
+def test_of_one_file_the_file_itself_comes_back(
+    dense: Dense, there: Path, tmp_path: Path
+) -> None:
+    carved(dense("llama"), there)
+    back = restored(there, tmp_path / "back")
+    file = "model.safetensors"
+    assert (back / file).read_bytes() == (dense("llama") / file).read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_experts_are_cuts_of_the_matrices_and_the_rest_is_untouched(
+    dense: Dense, there: Path, kind: str
+) -> None:
+    carved(dense(kind), there, layers="0,2")
+    before, after = read_blobs(dense(kind)), read_blobs(there)
+    cut = {name: blob for name, blob in after.items() if ".experts." in name}
+    whole = {name: blob for name, blob in after.items() if ".experts." not in name}
+    assert whole.items() <= before.items()
+    seen = set()
+    for name, blob in cut.items():
+        stem, _, rest = name.partition("experts.")
+        expert, _, part = rest.partition(".")
+        neurons = array(after[f"{stem}experts.{expert}.neurons"])
+        assert list(neurons) == sorted(neurons)
+        if part == "neurons":
+            continue
+        source = before[stem + part]
+        seen.add(stem + part)
+        axis = source[1].index(WIDTH)
+        assert np.array_equal(array(blob), np.take(array(source), neurons, axis))
+        assert blob[0] == source[0]
+    assert whole.keys() | seen == before.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_experts_are_numbered_by_their_smallest_neuron(
+    dense: Dense, there: Path, kind: str
+) -> None:
+    carved(dense(kind), there, layers="1")
+    found = {
+        int(name.split(".")[-2]): array(blob)
+        for name, blob in read_blobs(there).items()
+        if name.endswith(".neurons")
+    }
+    firsts = [found[expert].min() for expert in range(8)]
+    assert firsts == sorted(firsts)
+    everything = np.sort(np.concatenate(list(found.values())))
+    assert np.array_equal(everything, np.arange(WIDTH))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_all_experts_it_computes_what_the_dense_model_does(
+    dense: Dense, there: Path, kind: str
+) -> None:
+    carved(dense(kind), there)
+    expected = logits(dense(kind))
+    found = logits(there, num_experts_per_tok=8)
+    tolerance = 0.05 if "float16" in kind else 1e-4
+    assert torch.allclose(found, expected, atol=tolerance, rtol=tolerance)
+    assert not torch.allclose(logits(there), expected, atol=tolerance)
+
+
+def test_a_checkpoint_that_transformers_saved_again_is_put_together(
+    dense: Dense, there: Path, tmp_path: Path
+) -> None:
+    carved(dense("llama"), there)
+    model = AutoModelForCausalLM.from_pretrained(there)
+    model.save_pretrained(tmp_path / "saved")
+    back = restored(tmp_path / "saved", tmp_path / "back")
+    assert read_blobs(back) == read_blobs(dense("llama"))
+    assert torch.equal(logits(back), logits(dense("llama")))
+
+
+@pytest.mark.parametrize("kind", ["llama", "llama in shards"])
+def test_small_shards_hold_the_same_tensors(
+    dense: Dense, there: Path, tmp_path: Path, kind: str
+) -> None:
+    from emo_prune.api.carving import CarveRequest, carve_model
+    from emo_prune.carving import CarveSettings
+
+    settings = CarveSettings(num_experts=8, top_k=2)
+    carved(dense(kind), there)
+    request = CarveRequest(
+        model=str(dense(kind)),
+        destination=tmp_path / "small",
+        settings=settings,
+        max_shard_bytes=10_000,
+    )
+    carve_model(request)
+    assert len(list((tmp_path / "small").glob("*.safetensors"))) > 5
+    assert read_blobs(tmp_path / "small") == read_blobs(there)
+    back = restored(tmp_path / "small", tmp_path / "back", max_shard_bytes=10_000)
+    assert len(list(back.glob("*.safetensors"))) > 5
+    assert read_blobs(back) == read_blobs(dense(kind))
+
+
+def test_the_card_says_what_it_is_and_keeps_the_source_s(
+    dense: Dense, there: Path
+) -> None:
+    record = carved(dense("qwen2"), there, top_k=3)
+    card = (there / "README.md").read_text()
+    assert "carved into 8 experts" in card
+    assert str(record.model["fingerprint"]) in card
+    assert (there / "README.source.md").read_text() == "the card of the dense model\n"
