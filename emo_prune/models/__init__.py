@@ -1,4 +1,4 @@
-"""The torch models the ecosystem lacks: EMO and its dense sibling.
+"""The torch models the ecosystem lacks: EMO, its dense sibling, EMoE.
 
 Nothing here imports torch or transformers until one of the names is used.
 """
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
     from emo_prune.models.emo import EmoForCausalLM as EmoForCausalLM
     from emo_prune.models.emo import EmoModel as EmoModel
     from emo_prune.models.emo_config import EmoConfig as EmoConfig
+    from emo_prune.models.emoe import EmoeForCausalLM as EmoeForCausalLM
+    from emo_prune.models.emoe import EmoeModel as EmoeModel
+    from emo_prune.models.emoe_config import EmoeConfig as EmoeConfig
 
 _HOMES = {
     "EmoConfig": "emo_config",
     "EmoForCausalLM": "emo",
     "EmoModel": "emo",
+    "EmoeConfig": "emoe_config",
+    "EmoeForCausalLM": "emoe",
+    "EmoeModel": "emoe",
     "Olmo2NoQKNormPrenormConfig": "dense_config",
     "Olmo2NoQKNormPrenormForCausalLM": "dense",
     "Olmo2NoQKNormPrenormModel": "dense",

@@ -1,4 +1,4 @@
-"""Teach transformers' Auto classes the two models, without importing transformers.
+"""Teach transformers' Auto classes our models, without importing transformers.
 
 The configurations are registered when transformers' own table of configurations is
 imported, the models when its table of models is, whichever side is imported first.
@@ -17,10 +17,12 @@ import wrapt
 _AUTO = "transformers.models.auto"
 _CONFIGS = {
     "emo": "EmoConfig",
+    "emoe": "EmoeConfig",
     "olmo2_noqknorm_prenorm": "Olmo2NoQKNormPrenormConfig",
 }
 _MODELS = {
     "emo": ("EmoModel", "EmoForCausalLM"),
+    "emoe": ("EmoeModel", "EmoeForCausalLM"),
     "olmo2_noqknorm_prenorm": (
         "Olmo2NoQKNormPrenormModel",
         "Olmo2NoQKNormPrenormForCausalLM",
@@ -29,7 +31,7 @@ _MODELS = {
 
 
 def register_with_transformers() -> None:
-    """Make AutoConfig, AutoModel and AutoModelForCausalLM know the two models."""
+    """Make AutoConfig, AutoModel and AutoModelForCausalLM know our models."""
     wrapt.when_imported(f"{_AUTO}.configuration_auto")(_register_configs)
     wrapt.when_imported(f"{_AUTO}.modeling_auto")(_register_models)
 

@@ -1,0 +1,181 @@
+"""The experts of a carved feed-forward layer, fused as transformers' kernels want them.
+
+On disk each expert has its own tensors; transformers converts both ways. The output
+bias is not the experts' own: it is added once, whichever of them are picked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
+
+class CarvedExperts(nn.Module):
+    """What carved experts share: which neurons each has, and the call to a kernel.
+
+    `neurons` [experts, size] are the numbers that the neurons have in the dense layer.
+    """
+
+    neurons: Tensor
+    is_transposed = False
+    # what transformers' kernels ask for besides
+    is_concatenated = True
+    has_post_expert_norm = False
+    _is_expert_parallel = False
+
+    def __init__(self, config: Any, act_fn: nn.Module) -> None:
+        super().__init__()
+        self.config = config  # the model's own: it names the kernel to use
+        self.act_fn = act_fn
+        self.num_experts: int = config.num_experts
+        self.size: int = config.moe_intermediate_size
+        neurons = torch.arange(self.num_experts * self.size, dtype=torch.int32)
+        self.register_buffer("neurons", neurons.view(self.num_experts, self.size))
+
+    def forward(
+        self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
+    ) -> Tensor:
+        """Sum each token's experts: [tokens, hidden] to the same shape.
+
+        `top_k_index` and `top_k_weights` are [tokens, k]. The kernel is that of
+        `experts_implementation`; all but "eager" compute the picked experts alone.
+        """
+        wanted = self.config._experts_implementation
+        if wanted == "grouped_mm" and not self._is_aligned(hidden_states.itemsize):
+            wanted = "eager"
+        kernel = ALL_EXPERTS_FUNCTIONS.get_interface(wanted, type(self).masked)
+        mixed: Tensor = kernel(self, hidden_states, top_k_index, top_k_weights)
+        return mixed
+
+    def masked(
+        self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
+    ) -> Tensor:
+        """Compute every expert, and let the picked ones through: "eager"."""
+        spread = hidden_states.new_zeros(len(hidden_states), self.num_experts)
+        spread = spread.scatter(1, top_k_index, top_k_weights.to(spread.dtype))
+        activations = self.activations(hidden_states) * spread[..., None]
+        mixed: Tensor = activations.flatten(1) @ self.values()
+        return mixed
+
+    def mean_keys(self, source: str) -> Tensor:
+        """Return the mean key of each expert, float32 [experts, hidden]."""
+        raise NotImplementedError
+
+    def activations(self, hidden_states: Tensor) -> Tensor:
+        """Return what the neurons make of tokens: [tokens, experts, size]."""
+        raise NotImplementedError
+
+    def values(self) -> Tensor:
+        """Return the output matrix [experts * size, hidden]."""
+        raise NotImplementedError
+
+    @property
+    def down_proj_bias(self) -> Tensor:
+        """Zeros [experts, hidden], for kernels that add one bias per expert."""
+        return self.values().new_zeros(()).expand(self.num_experts, self.hidden_size)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the model."""
+        return int(self.config.hidden_size)
+
+    def _by_expert(self, columns: Tensor) -> Tensor:
+        return columns.view(len(columns), self.num_experts, -1)
+
+    def _is_aligned(self, itemsize: int) -> bool:
+        """Tell whether rows of the matrices begin at multiples of 16 bytes."""
+        return all(n * itemsize % 16 == 0 for n in (self.size, self.hidden_size))
+
+    def _add(self, name: str, *shape: int) -> None:
+        """Add a parameter [experts, *shape]: random weights, or biases of zero."""
+        values = torch.zeros(self.num_experts, *shape)
+        if len(shape) > 1:
+            std = getattr(self.config.get_text_config(), "initializer_range", 0.02)
+            nn.init.normal_(values, std=std)
+        self.register_parameter(name, nn.Parameter(values))
+
+
+class GatedExperts(CarvedExperts):
+    """Experts of a layer with gate, up and down matrices (Llama and its kin).
+
+    `gate_up_proj` [experts, 2 * size, hidden], its bias if the layer had one, and
+    `down_proj` [experts, hidden, size].
+    """
+
+    gate_up_proj: Tensor
+    gate_up_proj_bias: Tensor
+    down_proj: Tensor
+    has_gate = True
+
+    def __init__(self, config: Any, act_fn: nn.Module, *, has_bias: bool) -> None:
+        super().__init__(config, act_fn)
+        self.has_bias = has_bias
+        self._add("gate_up_proj", 2 * self.size, self.hidden_size)
+        if has_bias:
+            self._add("gate_up_proj_bias", 2 * self.size)
+        self._add("down_proj", self.hidden_size, self.size)
+
+    def mean_keys(self, source: str) -> Tensor:
+        """Average the rows of the gate or up matrix."""
+        gate, up = self.gate_up_proj.chunk(2, dim=1)
+        return (up if source == "up" else gate).mean(dim=1, dtype=torch.float32)
+
+    def activations(self, hidden_states: Tensor) -> Tensor:
+        """Return act(gate) * up."""
+        bias = self.gate_up_proj_bias.flatten() if self.has_bias else None
+        both = functional.linear(hidden_states, self.gate_up_proj.flatten(0, 1), bias)
+        return self._apply_gate(self._by_expert(both))
+
+    def values(self) -> Tensor:
+        """Return the columns of the down matrices as rows."""
+        return self.down_proj.transpose(1, 2).flatten(0, 1)
+
+    def _apply_gate(self, gate_up: Tensor) -> Tensor:
+        gate, up = gate_up.chunk(2, dim=-1)
+        gated: Tensor = self.act_fn(gate) * up
+        return gated
+
+
+class PlainExperts(CarvedExperts):
+    """Experts of a layer with two matrices, stored input first (GPT-2).
+
+    `c_fc` [experts, hidden, size], `c_fc_bias` and `c_proj` [experts, size, hidden].
+    """
+
+    c_fc: Tensor
+    c_fc_bias: Tensor
+    c_proj: Tensor
+    has_gate = False
+    has_bias = True
+    is_transposed = True
+
+    def __init__(self, config: Any, act_fn: nn.Module) -> None:
+        super().__init__(config, act_fn)
+        self._add("c_fc", self.hidden_size, self.size)
+        self._add("c_fc_bias", self.size)
+        self._add("c_proj", self.size, self.hidden_size)
+
+    # the names that transformers' kernels use
+    up_proj = property(lambda self: self.c_fc)
+    up_proj_bias = property(lambda self: self.c_fc_bias)
+    down_proj = property(lambda self: self.c_proj)
+
+    def mean_keys(self, source: str) -> Tensor:
+        """Average the columns of the first matrix."""
+        del source  # there is only one
+        return self.c_fc.mean(dim=2, dtype=torch.float32)
+
+    def activations(self, hidden_states: Tensor) -> Tensor:
+        """Return the activations behind the first matrix."""
+        keys = self.c_fc.transpose(1, 2).flatten(0, 1)
+        linear = functional.linear(hidden_states, keys, self.c_fc_bias.flatten())
+        activated: Tensor = self.act_fn(self._by_expert(linear))
+        return activated
+
+    def values(self) -> Tensor:
+        """Return the second matrix."""
+        return self.c_proj.flatten(0, 1)

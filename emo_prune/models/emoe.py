@@ -1,0 +1,203 @@
+"""EMoE: a dense decoder of transformers, some of whose FFNs are carved into experts.
+
+The decoder is transformers' own, so masks, caches and positions are those of the dense
+model; only its carved layers' `mlp` is another module. Names on disk are the dense
+checkpoint's, and each expert has tensors of its own there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import (
+    Concatenate,
+    MergeModulelist,
+    WeightConverter,
+)
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import (
+    MoeCausalLMOutputWithPast,
+    MoeModelOutputWithPast,
+)
+from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import can_return_tuple
+
+from emo_prune.models.carved_block import EmoeBlock, EmoeGate
+from emo_prune.models.decoder_layers import decoder_layers
+from emo_prune.models.emoe_config import PLAIN, EmoeConfig
+
+
+def _fused(target: str, *parts: str) -> WeightConverter:
+    """Fuse the experts' own tensors into one, and part of it again for the disk."""
+    joined = [Concatenate(dim=1)] if len(parts) > 1 else []
+    return WeightConverter(
+        source_patterns=[f"mlp.experts.*.{part}" for part in parts],
+        target_patterns=f"mlp.experts.{target}",
+        operations=[MergeModulelist(dim=0), *joined],
+    )
+
+
+register_checkpoint_conversion_mapping(
+    EmoeConfig.model_type,
+    [
+        _fused("gate_up_proj", "gate_proj.weight", "up_proj.weight"),
+        _fused("gate_up_proj_bias", "gate_proj.bias", "up_proj.bias"),
+        _fused("down_proj", "down_proj.weight"),
+        _fused("c_fc", "c_fc.weight"),
+        _fused("c_fc_bias", "c_fc.bias"),
+        _fused("c_proj", "c_proj.weight"),
+        _fused("neurons", "neurons"),
+    ],
+    overwrite=True,
+)
+
+
+class EmoePreTrainedModel(PreTrainedModel):  # type: ignore[misc]
+    """The base of the two models below: a decoder under the name it has on disk."""
+
+    config_class = EmoeConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: EmoeConfig) -> None:
+        super().__init__(config)
+        config.validate_carving()  # a field may have been set since it was made
+        dense = config.get_text_config()
+        if dense.model_type in PLAIN:
+            self.base_model_prefix = "transformer"
+        decoder = MODEL_MAPPING[type(dense)](dense)
+        for index in config.carved_layers or ():
+            layer = decoder_layers(decoder)[index]
+            layer.mlp = EmoeBlock(config, layer.mlp)
+        self.add_module(self.base_model_prefix, decoder)
+
+    @classmethod
+    def _can_set_experts_implementation(cls) -> bool:
+        """Say yes: transformers would look for the decorator in this file's text."""
+        return True
+
+    @property
+    def routers(self) -> list[EmoeGate]:
+        """The gates of the carved layers, in order."""
+        blocks = (layer.mlp for layer in decoder_layers(self.base_model))
+        return [block.gate for block in blocks if isinstance(block, EmoeBlock)]
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the decoder's table of token embeddings."""
+        embeddings: nn.Module = self.base_model.get_input_embeddings()
+        return embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the decoder's table of token embeddings."""
+        self.base_model.set_input_embeddings(value)
+
+    def decode(
+        self, output_router_logits: bool | None, **kwargs: Any
+    ) -> MoeModelOutputWithPast:
+        """Run the decoder; `kwargs` are those of its own forward pass."""
+        if output_router_logits is None:
+            output_router_logits = self.config.output_router_logits
+        with _recorded(self.routers if output_router_logits else []) as logits:
+            outputs = self.base_model(**kwargs)
+        return MoeModelOutputWithPast(
+            last_hidden_state=outputs.last_hidden_state,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            router_logits=tuple(logits) or None,
+        )
+
+
+class EmoeModel(EmoePreTrainedModel):
+    """The decoder, from token ids to hidden states."""
+
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = ["lm_head.weight"]
+
+    def __init__(self, config: EmoeConfig) -> None:
+        super().__init__(config)
+        self.post_init()
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self, input_ids: Tensor | None = None, **kwargs: Any
+    ) -> MoeModelOutputWithPast:
+        """Return hidden states [batch, tokens, hidden]; `kwargs` as the decoder's."""
+        asked = kwargs.pop("output_router_logits", None)
+        return self.decode(asked, input_ids=input_ids, **kwargs)
+
+
+class EmoeForCausalLM(EmoePreTrainedModel, GenerationMixin):  # type: ignore[misc]
+    """The decoder with a language-model head."""
+
+    def __init__(self, config: EmoeConfig) -> None:
+        super().__init__(config)
+        dense = config.get_text_config()
+        self.lm_head = nn.Linear(dense.hidden_size, dense.vocab_size, bias=False)
+        embeddings = "wte" if dense.model_type in PLAIN else "embed_tokens"
+        self._tied_weights_keys = {
+            "lm_head.weight": f"{self.base_model_prefix}.{embeddings}.weight"
+        }
+        self.post_init()
+
+    @can_return_tuple  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_router_logits: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> MoeCausalLMOutputWithPast:
+        """Return logits [batch, tokens, vocabulary] and, with `labels`, the loss.
+
+        `output_router_logits` (by default the configuration's) adds the gate's scores
+        [batch * tokens, experts] of each carved layer. They carry no gradient.
+        """
+        outputs = self.decode(
+            output_router_logits,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        kept = slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep)
+        logits = self.lm_head(kept)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, logits.shape[-1], **kwargs)
+        return MoeCausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            router_logits=outputs.router_logits,
+        )
+
+
+@contextmanager
+def _recorded(gates: list[EmoeGate]) -> Iterator[list[Tensor]]:
+    """Collect the scores of some gates while the block runs."""
+    found: list[Tensor] = []
+    with ExitStack() as stack:
+        for gate in gates:
+            handle = gate.register_forward_hook(lambda _, __, out: found.append(out[0]))
+            stack.callback(handle.remove)
+        yield found

@@ -1,0 +1,140 @@
+"""EMoE's configuration: a dense decoder's own, and how its FFNs are carved."""
+
+# no `from __future__ import annotations`: `strict` checks no field whose type is text
+
+from importlib import import_module
+from typing import Any, ClassVar, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
+
+from emo_prune.errors import BadConfig
+
+GATED = ("llama", "mistral", "qwen2", "qwen3", "olmo2")  # gate, up and down matrices
+PLAIN = ("gpt2",)  # two matrices, stored the other way round
+_FROM_DENSE = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "max_position_embeddings",
+    "tie_word_embeddings",
+)
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+@strict
+class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
+    """A dense decoder whose feed-forward layers are carved into experts.
+
+    `dense_config` is the decoder's own configuration, or its `config.json` as a
+    dictionary; of it transformers asks what it needs for masks and caches. The layers
+    of `carved_layers` have `num_experts` experts of `moe_intermediate_size` neurons
+    each; `num_experts_per_tok` of them are picked. `gate_source` says which rows of an
+    expert are averaged into its gate: those of the gate matrix ("gate", the keys), of
+    the up matrix ("up"), or none, the score being the mean of its activations
+    ("inter"). The sizes and token ids are copies of the dense ones, for readers of
+    `config.json`; the sizes are always taken from there.
+
+    Raises `BadConfig` where the fields contradict each other.
+    """
+
+    model_type = "emoe"
+    # The class stands for any: `__post_init__` builds the one that is meant.
+    sub_configs_defaults: ClassVar[dict[str, Any]] = {
+        "dense_config": SubConfigSpec(PreTrainedConfig, model_type="llama")
+    }
+
+    dense_config: dict[str, Any] | PreTrainedConfig | None = None
+    carved_layers: list[int] | None = None
+    num_experts: int = 64
+    num_experts_per_tok: int = 16
+    moe_intermediate_size: int | None = None
+    gate_source: Literal["gate", "up", "inter"] = "gate"
+    output_router_logits: bool = False
+    vocab_size: int | None = None
+    hidden_size: int | None = None
+    num_hidden_layers: int | None = None
+    max_position_embeddings: int | None = None
+    tie_word_embeddings: bool | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    pad_token_id: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Build the dense configuration and copy from it."""
+        dense = self.dense_config
+        if not isinstance(dense, PreTrainedConfig):
+            dense = _dense_config(dense or {"model_type": "llama"})
+        self.dense_config = dense
+        for key in _FROM_DENSE:
+            setattr(self, key, getattr(dense, key))
+        for key in _TOKENS:
+            if getattr(self, key) is None:
+                setattr(self, key, getattr(dense, key))
+        self.carved_layers = list(self.carved_layers or ())
+        if self.moe_intermediate_size is None:
+            self.moe_intermediate_size = feed_forward_size(dense) // self.num_experts
+        super().__post_init__(**kwargs)
+
+    def get_text_config(self, *_: Any, **__: Any) -> PreTrainedConfig:
+        """Return the dense decoder's configuration: layers, windows, heads."""
+        return self.dense_config
+
+    def validate_carving(self) -> None:
+        """Refuse experts that the dense layers cannot be carved into (`@strict`)."""
+        dense = self.get_text_config()
+        if dense.model_type not in GATED + PLAIN:
+            raise _bad(
+                "dense_config, model_type", dense.model_type, ", ".join(GATED + PLAIN)
+            )
+        if dense.model_type in PLAIN and self.gate_source == "up":
+            raise _bad("gate_source", "up", "gate or inter: there is no up matrix")
+        layers = self.carved_layers or []
+        if sorted({*layers}) != layers or not all(
+            0 <= layer < dense.num_hidden_layers for layer in layers
+        ):
+            raise _bad(
+                "carved_layers",
+                layers,
+                f"ascending numbers below {dense.num_hidden_layers}",
+            )
+        most = feed_forward_size(dense) // max(1, self.moe_intermediate_size or 0)
+        if not 1 <= self.num_experts <= most:
+            raise _bad(
+                "num_experts",
+                self.num_experts,
+                f"1 to {most}, with {self.moe_intermediate_size} of "
+                f"{feed_forward_size(dense)} neurons in each",
+            )
+        if not 1 <= self.num_experts_per_tok <= self.num_experts:
+            raise _bad(
+                "num_experts_per_tok",
+                self.num_experts_per_tok,
+                f"1 to {self.num_experts} (all)",
+            )
+
+
+def feed_forward_size(dense: PreTrainedConfig) -> int:
+    """Return the neurons of a dense layer's FFN."""
+    if dense.model_type in PLAIN:
+        return int(dense.n_inner or 4 * dense.hidden_size)
+    return int(getattr(dense, "intermediate_size", 0))
+
+
+def _dense_config(fields: dict[str, Any]) -> PreTrainedConfig:
+    # Only now: this module is imported while transformers' table is being made.
+    known = import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
+    model_type = fields.get("model_type")
+    if model_type not in GATED + PLAIN:
+        raise _bad("dense_config, model_type", model_type, ", ".join(GATED + PLAIN))
+    return known[model_type](**{k: v for k, v in fields.items() if k != "model_type"})
+
+
+def _bad(key: str, got: object, expected: str) -> BadConfig:
+    return BadConfig(
+        "the configuration contradicts itself",
+        where=key,
+        got=got,
+        expected=expected,
+        hint="correct config.json, or carve the dense checkpoint again",
+    )

@@ -1,0 +1,324 @@
+"""EMoE as transformers uses it: the dense model at k = N, gradients, caches, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModel, AutoModelForCausalLM, Trainer, TrainingArguments
+
+from emo_prune.errors import BadConfig
+from emo_prune.models import EmoeConfig, EmoeForCausalLM
+from emo_prune.models.carved_block import EmoeGate
+from tests.models.conftest import read_tensors
+from tests.tiny_emoe import DENSE_TYPES, NUM_EXPERTS, carve_folder, dense_model
+
+DENSE: dict[str, tuple[str, dict[str, Any]]] = {
+    **{model_type: (model_type, {}) for model_type in DENSE_TYPES},
+    "llama with biases": ("llama", {"mlp_bias": True, "attention_bias": True}),
+    "llama with tied embeddings": ("llama", {"tie_word_embeddings": True}),
+    "mistral with a window": ("mistral", {"sliding_window": 6}),
+    "gpt2 with a head of its own": ("gpt2", {"tie_word_embeddings": False}),
+}
+KERNELS = ("grouped_mm", "batched_mm", "eager")
+Dense = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Dense:
+    """Return the folder of one of the dense models."""
+
+    @cache
+    def folder(name: str) -> Path:
+        model_type, changes = DENSE[name]
+        saved = tmp_path_factory.mktemp("dense") / model_type
+        dense_model(model_type, **changes).save_pretrained(saved)
+        return saved
+
+    return folder
+
+
+def sources(name: str) -> tuple[str, ...]:
+    return ("gate", "inter") if name.startswith("gpt2") else ("gate", "up", "inter")
+
+
+def loaded(folder: Path, **changes: Any) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, **changes)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_with_all_experts_it_is_the_dense_model(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str
+) -> None:
+    expected = loaded(dense(name))(tokens).logits
+    for source in sources(name):
+        folder = tmp_path / source
+        carve_folder(dense(name), folder, top_k=NUM_EXPERTS, gate_source=source)
+        model = loaded(folder)
+        for kernel in KERNELS:
+            model.set_experts_implementation(kernel)
+            logits = model(tokens).logits
+            torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_with_all_experts_it_writes_what_the_dense_model_writes(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str
+) -> None:
+    carve_folder(dense(name), tmp_path / "emoe", top_k=NUM_EXPERTS)
+    mask = torch.ones_like(tokens)
+    mask[1, :3] = 0
+    written = [
+        loaded(folder).generate(
+            tokens,
+            attention_mask=mask,
+            max_new_tokens=8,
+            min_new_tokens=8,
+            do_sample=False,
+            use_cache=use_cache,
+        )
+        for folder in (dense(name), tmp_path / "emoe")
+        for use_cache in (True, False)
+    ]
+    assert written[0].shape == (2, 20)
+    assert all(torch.equal(written[0], other) for other in written[1:])
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_saving_writes_the_tensors_that_were_loaded(
+    dense: Dense, tmp_path: Path, name: str
+) -> None:
+    folder = carve_folder(dense(name), tmp_path / "emoe")
+    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values())
+    model.save_pretrained(tmp_path / "again")
+    loaded(tmp_path / "again").save_pretrained(tmp_path / "twice")
+    before = read_tensors(folder)
+    for copy in ("again", "twice"):
+        after = read_tensors(tmp_path / copy)
+        assert set(after) == set(before)
+        for tensor_name, tensor in before.items():
+            assert tensor.dtype == after[tensor_name].dtype
+            assert torch.equal(tensor, after[tensor_name])
+
+
+@pytest.mark.parametrize("name", ["llama with biases", "gpt2"])
+@pytest.mark.parametrize("source", ["gate", "up", "inter"])
+def test_only_the_picked_experts_are_summed(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str, source: str
+) -> None:
+    if source not in sources(name):
+        pytest.skip("this layer has no such matrix")
+    folder = carve_folder(dense(name), tmp_path / "emoe", top_k=3, gate_source=source)
+    model, whole = loaded(folder), loaded(dense(name))
+    seen: list[Tensor] = []
+    first = model.base_model.get_submodule(_block(name))
+    first.register_forward_hook(lambda _, args, out: seen.extend((args[0], out)))
+    first.gate.register_forward_hook(lambda _, __, out: seen.append(out[2]))
+    model(tokens)
+    ids, hidden, out = seen
+    expected = _by_hand(whole.base_model.get_submodule(_block(name)), hidden, source)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+    assert ids.shape == (24, 3)
+
+
+def _block(name: str) -> str:
+    return "h.0.mlp" if name.startswith("gpt2") else "layers.0.mlp"
+
+
+def _by_hand(mlp: Any, hidden: Tensor, source: str) -> Tensor:
+    """A dense FFN with the activations of all but the picked experts at zero."""
+    if hasattr(mlp, "gate_proj"):
+        inter = mlp.act_fn(mlp.gate_proj(hidden)) * mlp.up_proj(hidden)
+        rows = {"gate": mlp.gate_proj.weight, "up": mlp.up_proj.weight}
+        last = mlp.down_proj
+    else:
+        inter = mlp.act(mlp.c_fc(hidden))
+        rows = {"gate": mlp.c_fc.weight.T}
+        last = mlp.c_proj
+    # the split of `scattered`: neuron i belongs to expert i modulo the experts
+    of_expert = torch.arange(inter.shape[-1]) % NUM_EXPERTS
+    per_neuron = inter if source == "inter" else hidden @ rows[source].T
+    scores = torch.stack(
+        [per_neuron[..., of_expert == e].mean(-1) for e in range(NUM_EXPERTS)], dim=-1
+    )
+    picked = torch.zeros_like(scores).scatter(-1, scores.topk(3).indices, 1.0)
+    out: Tensor = last(inter * picked[..., of_expert])
+    return out
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("name", ["llama", "llama with biases", "gpt2"])
+def test_gradients_reach_the_picked_experts_alone(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str, kernel: str
+) -> None:
+    model = loaded(carve_folder(dense(name), tmp_path / "emoe", top_k=1)).train()
+    model.set_experts_implementation(kernel)
+    block = model.base_model.get_submodule(_block(name))
+    seen: list[Tensor] = []
+    block.experts.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+    model(tokens[:1, :3]).logits.square().mean().backward()
+    chosen = set(seen[0].flatten().tolist())
+    assert len(chosen) < NUM_EXPERTS
+    for parameter in block.experts.parameters():
+        moved = parameter.grad.flatten(1).abs().sum(1).nonzero().flatten().tolist()
+        assert set(moved) == chosen
+    assert list(block.gate.parameters()) == []
+
+
+def test_gradients_at_all_experts_are_the_dense_ones(
+    dense: Dense, tmp_path: Path, tokens: Tensor
+) -> None:
+    folder = carve_folder(dense("llama"), tmp_path / "emoe", top_k=NUM_EXPERTS)
+    model, whole = loaded(folder), loaded(dense("llama"))
+    for one in (model, whole):
+        one(tokens, labels=tokens).loss.backward()
+    expected = whole.model.layers[0].mlp.down_proj.weight.grad
+    experts = model.model.layers[0].mlp.experts
+    for expert, neurons in enumerate(experts.neurons.long()):
+        torch.testing.assert_close(
+            experts.down_proj.grad[expert], expected[:, neurons], atol=1e-5, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gpt2"])
+def test_gradient_checkpointing_changes_no_gradient(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str
+) -> None:
+    changes = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    folder = carve_folder(dense(name), tmp_path / "emoe")
+    gradients = []
+    for checkpointing in (False, True):
+        settings = {"dense_config": changes} if name == "gpt2" else {}
+        model = loaded(folder, **settings).train()
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        out = model(tokens, labels=tokens, use_cache=False, output_router_logits=True)
+        out.loss.backward()
+        assert [tuple(scores.shape) for scores in out.router_logits] == [(24, 8)] * 2
+        gradients.append({n: p.grad for n, p in model.named_parameters()})
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_gate_follows_the_keys(
+    dense: Dense, tmp_path: Path, tokens: Tensor
+) -> None:
+    model = loaded(carve_folder(dense("llama"), tmp_path / "emoe"))
+    gate = model.routers[0]
+    hidden = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
+    before = gate(hidden)[0]
+    gate.experts.gate_up_proj.data.mul_(2)  # data: as some optimisers write
+    torch.testing.assert_close(gate(hidden)[0], 2 * before)
+    assert not gate(hidden.requires_grad_())[0].requires_grad
+
+
+def test_another_choice_of_experts_is_a_subclass_of_the_gate(
+    dense: Dense, tmp_path: Path, tokens: Tensor
+) -> None:
+    class Bottom(EmoeGate):
+        def pick(self, scores: Tensor) -> Tensor:
+            return (-scores).topk(self.top_k, dim=-1).indices
+
+    model = loaded(carve_folder(dense("llama"), tmp_path / "emoe"))
+    usual = model(tokens).logits
+    for layer in (model.model.layers[0], model.model.layers[2]):
+        gate = layer.mlp.gate
+        layer.mlp.gate = Bottom(gate.experts, top_k=gate.top_k, source=gate.source)
+    assert (model(tokens).logits - usual).abs().max() > 1e-2
+
+
+def test_fewer_experts_a_token_are_a_keyword(dense: Dense, tmp_path: Path) -> None:
+    folder = carve_folder(dense("llama"), tmp_path / "emoe", top_k=2)
+    model = loaded(folder, num_experts_per_tok=4)
+    assert [router.top_k for router in model.routers] == [4, 4]
+    for wrong in (0, NUM_EXPERTS + 1):
+        with pytest.raises(BadConfig, match="num_experts_per_tok"):
+            loaded(folder, num_experts_per_tok=wrong)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_bfloat16_picks_the_experts_of_float32_scores(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str
+) -> None:
+    folder = carve_folder(dense(name), tmp_path / "emoe", top_k=NUM_EXPERTS)
+    model, whole = (loaded(f, dtype=torch.bfloat16) for f in (folder, dense(name)))
+    out = model(tokens, output_router_logits=True)
+    assert out.logits.dtype == torch.bfloat16
+    assert {scores.dtype for scores in out.router_logits} == {torch.float32}
+    assert model.routers[0].experts.neurons.dtype == torch.int32
+    expected = whole(tokens).logits
+    assert (out.logits - expected).norm() < 0.05 * expected.norm()
+
+
+def test_transformers_trainer_trains_it(dense: Dense, tmp_path: Path) -> None:
+    model = loaded(carve_folder(dense("llama"), tmp_path / "emoe"))
+    rows = [{"input_ids": [1, 2, 3, 4], "labels": [1, 2, 3, 4]}] * 8
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        per_device_train_batch_size=4,
+        num_train_epochs=5,
+        learning_rate=1e-2,
+        logging_steps=2,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        activation_checkpointing=True,
+    )
+    trainer = Trainer(model=model, args=arguments, train_dataset=rows)
+    trainer.train()
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    assert losses[-1] < losses[0] / 2
+    trainer.save_model(tmp_path / "trained")
+    assert set(read_tensors(tmp_path / "trained")) == set(
+        read_tensors(tmp_path / "emoe")
+    )
+
+
+def test_hidden_states_and_attentions_are_the_decoders(
+    dense: Dense, tmp_path: Path, tokens: Tensor
+) -> None:
+    folder = carve_folder(dense("llama"), tmp_path / "emoe")
+    model = loaded(folder, attn_implementation="eager")
+    out = model(tokens, output_hidden_states=True, output_attentions=True)
+    assert [tuple(h.shape) for h in out.hidden_states] == [(2, 12, 32)] * 4
+    assert [tuple(a.shape) for a in out.attentions] == [(2, 4, 12, 12)] * 3
+    assert out.router_logits is None
+    body = AutoModel.from_pretrained(folder)
+    states = body(tokens, output_router_logits=True)
+    torch.testing.assert_close(states.last_hidden_state, out.hidden_states[-1])
+    assert len(states.router_logits) == 2
+
+
+def test_experts_of_any_width_can_be_run(tmp_path: Path, tokens: Tensor) -> None:
+    dense_model("llama", intermediate_size=24).save_pretrained(tmp_path / "dense")
+    split = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11], list(range(12, 15))]
+    split += [list(range(start, start + 3)) for start in (15, 18, 21)]
+    carve_folder(tmp_path / "dense", tmp_path / "emoe", split=split, top_k=8)
+    torch.testing.assert_close(
+        loaded(tmp_path / "emoe")(tokens).logits,
+        loaded(tmp_path / "dense")(tokens).logits,
+        atol=1e-5,
+        rtol=1e-5,
+    )
+
+
+def test_a_model_made_from_nothing_has_experts_of_the_usual_scale() -> None:
+    config = EmoeConfig(
+        dense_config={"model_type": "llama", "hidden_size": 64, "vocab_size": 99,
+                      "intermediate_size": 128, "num_hidden_layers": 2,
+                      "num_attention_heads": 4},
+        carved_layers=[1],
+        num_experts=8,
+        num_experts_per_tok=2,
+    )  # fmt: skip
+    model = EmoeForCausalLM(config)
+    experts = model.model.layers[1].mlp.experts
+    assert experts.size == 16
+    for weights in (experts.gate_up_proj, experts.down_proj):
+        assert 0.018 < float(weights.detach().std()) < 0.022
+    assert experts.neurons.flatten().tolist() == list(range(128))
