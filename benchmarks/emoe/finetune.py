@@ -69,11 +69,14 @@ class Settings:
 class NotTopK(EmoeGate):
     """A gate that picks at random among all experts but the top k."""
 
+    generator: torch.Generator
+
     def pick(self, scores: Tensor) -> Tensor:
-        """Return the ids [tokens, top_k]; a token's choice depends on nothing else."""
+        """Return the ids [tokens, top_k], drawn anew at each call."""
         drawn = torch.rand(scores.shape, generator=self.generator)
         drawn.scatter_(-1, super().pick(scores), -1.0)
-        return drawn.topk(self.top_k, dim=-1).indices
+        ids: Tensor = drawn.topk(self.top_k, dim=-1).indices
+        return ids
 
     @classmethod
     def instead_of(cls, gate: EmoeGate, seed: int) -> NotTopK:
@@ -169,7 +172,7 @@ def train(
             total = 0.0
             for start in range(0, len(rows), settings.rows):
                 found = loss(model, shuffled[start : start + settings.rows])
-                found.backward()
+                torch.autograd.backward(found)
                 torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 optimizer.zero_grad()
