@@ -12,6 +12,7 @@
     │   ├── UnsupportedArchitecture
     │   ├── LayoutMismatch         config and tensors disagree
     │   └── BadConfig              the config contradicts itself
+    ├── CarvingError               a dense model carved into experts, or back
     ├── TaskError                  tasks, examples and their data
     │   ├── UnknownTask
     │   ├── DataMissing
@@ -120,6 +121,10 @@ class LayoutMismatch(ArchitectureError):
 
 class BadConfig(ArchitectureError):
     """The config describes a model that cannot be built."""
+
+
+class CarvingError(EmoPruneError):
+    """A dense model cannot be carved into experts, or put together again."""
 
 
 class TaskError(EmoPruneError):

@@ -6,7 +6,7 @@ a config key by key; `fingerprint` identifies a checkpoint by its contents. No t
 """
 
 from emo_prune.architectures.config import prune_config
-from emo_prune.architectures.fingerprint import fingerprint
+from emo_prune.architectures.fingerprint import dense_fingerprint, fingerprint
 from emo_prune.architectures.inspection import (
     Inspection,
     Size,
@@ -27,6 +27,7 @@ __all__ = [
     "Size",
     "architecture_of",
     "bytes_keeping",
+    "dense_fingerprint",
     "describe",
     "fingerprint",
     "inspect_model",

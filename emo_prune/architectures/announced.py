@@ -24,7 +24,7 @@ def positive(config: Mapping[str, Any], keys: Sequence[str]) -> int:
             hint="check config.json",
         )
     raise LayoutMismatch(
-        "the config does not give a number that every MoE model has",
+        "the config does not give a number that every such model has",
         where="config.json",
         expected=" or ".join(keys),
         hint="check config.json",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from emo_prune.architectures.layout import MoEModel
-from emo_prune.checkpoint import Tensor, Wanted
+from emo_prune.checkpoint import Checkpoint, Tensor, Wanted
 from emo_prune.provenance import canonical_json, digest_of
 
 _SAMPLE_BYTES = 1024
@@ -23,34 +23,47 @@ def fingerprint(model: MoEModel) -> str:
     differ in these; one in which only experts in the middle were edited does not.
     `verify` compares every byte.
     """
-    config = {k: v for k, v in model.config.items() if k not in _VOLATILE_KEYS}
+    routers = [tensor for layer in model.layers for tensor in layer.router]
+    return _fingerprint(model.checkpoint, _sampled(model), whole=routers)
+
+
+def dense_fingerprint(checkpoint: Checkpoint) -> str:
+    """Return the same of a model without experts: each tensor's first 1,024 bytes."""
+    return _fingerprint(checkpoint, checkpoint.tensors.values())
+
+
+def _fingerprint(
+    checkpoint: Checkpoint, sampled: Iterable[Tensor], whole: Iterable[Tensor] = ()
+) -> str:
+    config = {k: v for k, v in checkpoint.config.items() if k not in _VOLATILE_KEYS}
     table = [
         [tensor.name, tensor.dtype, list(tensor.shape)]
         for tensor in sorted(
-            model.checkpoint.tensors.values(), key=lambda tensor: tensor.name
+            checkpoint.tensors.values(), key=lambda tensor: tensor.name
         )
     ]
     return digest_of(
         [
             canonical_json(config).encode(),
             canonical_json(table).encode(),
-            *_samples(model),
+            *_samples(checkpoint, sampled, {tensor.name for tensor in whole}),
         ]
     )
 
 
-def _samples(model: MoEModel) -> list[bytes]:
+def _samples(
+    checkpoint: Checkpoint, sampled: Iterable[Tensor], whole: Container[str]
+) -> list[bytes]:
     """Read all samples at once: a source may join and overlap the reads."""
-    whole = {tensor.name for layer in model.layers for tensor in layer.router}
     samples: list[bytearray] = []
     wanted = []
-    for tensor in sorted(_sampled(model), key=lambda tensor: tensor.name):
+    for tensor in sorted(sampled, key=lambda tensor: tensor.name):
         length = tensor.num_bytes
         if tensor.name not in whole:
             length = min(length, _SAMPLE_BYTES)
         samples.append(bytearray(length))
         wanted.append(Wanted(tensor.shard, tensor.start, memoryview(samples[-1])))
-    model.checkpoint.source.fill(wanted)
+    checkpoint.source.fill(wanted)
     return [bytes(sample) for sample in samples]
 
 

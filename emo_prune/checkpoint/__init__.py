@@ -26,6 +26,7 @@ from emo_prune.checkpoint.writer import (
     Shard,
     create_shard,
     fill_shard,
+    fill_shards,
     plan_shards,
     write_shard,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Wanted",
     "create_shard",
     "fill_shard",
+    "fill_shards",
     "local_folder",
     "locate",
     "name_of_folder",

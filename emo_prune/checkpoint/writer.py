@@ -168,6 +168,21 @@ def fill_shard(
         os.close(output)
 
 
+def fill_shards(
+    shards: Iterable[Shard],
+    tensors: Iterable[OutputTensor],
+    source: ByteSource,
+    folder: Path,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write some tensors, each into the file that has a place for it: `fill_shard`."""
+    ours = {tensor.name: tensor for tensor in tensors}
+    for shard in shards:
+        here = [ours[t.name] for t in shard.tensors if t.name in ours]
+        if here:
+            fill_shard(shard, here, source, folder, progress)
+
+
 def _reserve(output: int, num_bytes: int) -> None:
     """Reserve a file's blocks where the file system can; writing is then faster."""
     if hasattr(os, "posix_fallocate"):

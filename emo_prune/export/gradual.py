@@ -20,6 +20,7 @@ from emo_prune.checkpoint import (
     Shard,
     create_shard,
     fill_shard,
+    fill_shards,
 )
 from emo_prune.errors import StaleRun
 from emo_prune.export.export import complete
@@ -123,14 +124,12 @@ class GradualExport:
         Raises:
             NotEnoughDisk, ExportError: they cannot be written.
         """
-        ours = {tensor.name: _given(tensor, held) for tensor in tensors}
+        ours = [_given(tensor, held) for tensor in tensors]
         source = self.model.checkpoint.source
         with named_errors(self.destination, self.num_bytes, _LEFT):
-            for shard in self.shards:
-                here = [ours[t.name] for t in shard.tensors if t.name in ours]
-                fill_shard(shard, here, source, self.folder.path)
+            fill_shards(self.shards, ours, source, self.folder.path)
         checksum = 0
-        for tensor in ours.values():
+        for tensor in ours:
             for piece in tensor.ranges:
                 checksum = zlib.crc32(held(piece), checksum)
         return checksum

@@ -11,6 +11,7 @@ from emo_prune.architectures import MoEModel, fingerprint, prune_config
 from emo_prune.architectures.subset import subset_tensors
 from emo_prune.checkpoint import (
     DTYPE_BITS,
+    Checkpoint,
     OutputTensor,
     Shard,
     parse_json,
@@ -99,7 +100,7 @@ def plan_export(
     else:
         tensors = subset_tensors(model, kept)
         config = prune_config(model, kept, selection.top_k)
-    shards = _in_shards(tensors, max_shard_bytes)
+    shards = in_shards(tensors, max_shard_bytes)
     copied, left_out = _files(model, layout)
     record = ExportRecord(
         layout=layout,
@@ -123,7 +124,7 @@ def plan_export(
             "README.md": model_card(
                 record, has_source_card=SOURCE_CARD in copied.values()
             ),
-            **_index(shards),
+            **index_of(shards),
         },
     )
 
@@ -135,28 +136,44 @@ def lay_out(
 
     Names, sizes and places depend on how many experts are kept, not on which.
     """
-    return _in_shards(subset_tensors(model, kept), max_shard_bytes)
+    return in_shards(subset_tensors(model, kept), max_shard_bytes)
 
 
-def _in_shards(
+def in_shards(
     tensors: Sequence[OutputTensor], max_shard_bytes: int
 ) -> tuple[Shard, ...]:
+    """Divide tensors over files of at most so many bytes of data."""
     # wider dtypes first, so that each tensor starts at a multiple of its size
     aligned = sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
     return plan_shards(aligned, max_shard_bytes)
 
 
 def _files(model: MoEModel, layout: Layout) -> tuple[dict[str, str], list[str]]:
+    copied, left_out = other_files(model.checkpoint, _OURS)
+    if layout != "source":  # whose own code can no longer read it
+        code = [file for file in copied if file.endswith(".py")]
+        copied = {k: v for k, v in copied.items() if k not in code}
+        left_out = sorted([*left_out, *code])
+    return copied, left_out
+
+
+def other_files(
+    checkpoint: Checkpoint, ours: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return a checkpoint's files besides weights and what is written anew (`ours`).
+
+    First those to be copied, each with its new name (the model card is no longer that
+    of the model); then those left out: the same weights in other formats.
+    """
     copied: dict[str, str] = {}
     left_out: list[str] = []
-    files = model.checkpoint.source.files()
+    files = checkpoint.source.files()
     for file in files:
-        if file in model.checkpoint.shards or file == INDEX or file in _OURS:
+        if file in checkpoint.shards or file == INDEX or file in ours:
             continue
-        remote_code = layout != "source" and file.endswith(".py")
         # A source that is itself an export: its card is ours, the older one stays.
         own_card = file == "README.md" and SOURCE_CARD in files
-        if remote_code or own_card or file.lower().endswith(_WEIGHTS):
+        if own_card or file.lower().endswith(_WEIGHTS):
             left_out.append(file)
         else:
             copied[file] = SOURCE_CARD if file == "README.md" else file
@@ -171,7 +188,8 @@ def _parent(model: MoEModel) -> Mapping[str, Any] | None:
     return parse_json(source.read(RECORD, 0, source.size(RECORD)), RECORD)
 
 
-def _index(shards: tuple[Shard, ...]) -> dict[str, str]:
+def index_of(shards: tuple[Shard, ...]) -> dict[str, str]:
+    """Return the index of several files by its name; of one, nothing."""
     if len(shards) == 1:
         return {}
     total = sum(tensor.num_bytes for shard in shards for tensor in shard.tensors)

@@ -11,10 +11,16 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from emo_prune.checkpoint import ByteSource, FolderSource
+from emo_prune.checkpoint import (
+    ByteSource,
+    Checkpoint,
+    FolderSource,
+    Shard,
+    open_checkpoint,
+)
 from emo_prune.errors import EmoPruneError, ExportError, NotEnoughDisk, OutputExists
 from emo_prune.export.record import RECORD, SCHEMA, record_schema
 
@@ -32,10 +38,11 @@ def check_destination(
     *,
     force: bool,
     schema: str = SCHEMA,
+    record: str = RECORD,
 ) -> None:
     """Raise `OutputExists` or `ExportError` where `destination` must not be written.
 
-    `force` replaces a folder whose record has the `schema`, or is damaged.
+    `force` replaces a folder whose `record` has the `schema`, or is damaged.
     """
     if isinstance(source, FolderSource):
         root, target = source.root.resolve(), destination.resolve()
@@ -55,13 +62,13 @@ def check_destination(
             where=destination,
             hint="use --force to replace it, or -o for another folder",
         )
-    found = record_schema(destination)
-    if not (destination / RECORD).is_file() or found not in (schema, None):
+    found = record_schema(destination, record)
+    if not (destination / record).is_file() or found not in (schema, None):
         raise OutputExists(
             "the output exists, and is nothing that --force may replace",
             where=destination,
             got=found,
-            expected=f"a folder with {RECORD} of schema {schema}",
+            expected=f"a folder with {record} of schema {schema}",
             hint="choose another folder with -o",
         )
 
@@ -188,6 +195,35 @@ def publish(partial: Path, destination: Path) -> None:
 
 
 @contextlib.contextmanager
+def appearing(destination: Path, num_bytes: int, *, force: bool) -> Iterator[Path]:
+    """Lend a folder to write to, which gets its name when the block ends well.
+
+    Whatever goes wrong, Ctrl-C included, it is removed, and what bore the name stays.
+    `num_bytes` are those to be written.
+
+    Raises:
+        OutputExists: an unfinished output is in the way, and not to be replaced.
+        NotEnoughDisk: the output does not fit.
+        ExportError: the folder cannot be written.
+    """
+    destination = destination.resolve()  # a link to another disk: beside its target
+    partial = partial_of(destination)
+    with named_errors(destination, num_bytes):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        folder = PartialFolder(partial)
+        check_disk(partial.parent, num_bytes)
+        folder.make(force=force)
+        try:
+            yield partial
+            publish(partial, destination)
+        except BaseException:
+            folder.discard()
+            raise
+        finally:
+            folder.release()
+
+
+@contextlib.contextmanager
 def named_errors(
     destination: Path, num_bytes: int, left: str = "nothing was left behind"
 ) -> Iterator[None]:
@@ -214,3 +250,47 @@ def named_errors(
             got=str(error),
             hint="check permissions, or choose another folder with -o",
         ) from None
+
+
+def write_files(
+    source: ByteSource,
+    copied: Mapping[str, str],
+    written: Mapping[str, str],
+    folder: Path,
+) -> None:
+    """Write what lies beside the weights: files of the source by new names, and texts.
+
+    `copied` maps files of the source to their names in the folder, `written` names to
+    texts.
+    """
+    for file, name in copied.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as output:
+            source.copy(file, 0, source.size(file), output.fileno())
+    for name, text in written.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def reopened(folder: Path, shards: Iterable[Shard]) -> Checkpoint:
+    """Open what was written: headers, index and shapes must be as planned.
+
+    Raises:
+        ExportError: they are not.
+    """
+    written = open_checkpoint(str(folder))
+    planned = {
+        tensor.name: (tensor.dtype, tensor.shape)
+        for shard in shards
+        for tensor in shard.tensors
+    }
+    found = {t.name: (t.dtype, t.shape) for t in written.tensors.values()}
+    if found != planned:
+        raise ExportError(
+            "what was written is not what was planned",
+            where=folder,
+            got=f"{len(found)} tensors",
+            expected=f"{len(planned)}",
+            hint="does something else write there? choose another folder with -o",
+        )
+    return written

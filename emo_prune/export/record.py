@@ -61,10 +61,10 @@ class ExportRecord:
         return readable_json(value)
 
 
-def record_schema(folder: Path) -> str | None:
-    """Return the schema that a folder's emo_prune.json names; None if it has none."""
+def record_schema(folder: Path, record: str = RECORD) -> str | None:
+    """Return the schema that a folder's record names; None if it has none."""
     try:
-        return str(strict_json((folder / RECORD).read_bytes())["schema"])
+        return str(strict_json((folder / record).read_bytes())["schema"])
     except (OSError, KeyError, TypeError, ValueError):
         return None
 

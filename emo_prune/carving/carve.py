@@ -1,0 +1,169 @@
+"""Carve: one layer at a time, so that memory does not grow with the model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import emo_prune
+from emo_prune.architectures import dense_fingerprint
+from emo_prune.carving.card import carving_card
+from emo_prune.carving.clustering import assign, tightness, unit_keys
+from emo_prune.carving.cut import as_array, as_numbers, neurons_of, piece, piece_shape
+from emo_prune.carving.dense import DenseLayer
+from emo_prune.carving.flops import carved_flops, dense_flops
+from emo_prune.carving.plan import CarvePlan, copied_tensors, expert_name, given
+from emo_prune.carving.record import CARVING, SCHEMA, CarvedLayer, CarvingRecord
+from emo_prune.checkpoint import OutputTensor, create_shard, fill_shards
+from emo_prune.errors import CarvingError
+from emo_prune.export import check_destination
+from emo_prune.export.plan import SOURCE_CARD, index_of
+from emo_prune.export.publishing import appearing, reopened, write_files
+from emo_prune.provenance import readable_json, versions
+
+Write = Callable[[Sequence[OutputTensor]], None]
+
+
+def carve(
+    plan: CarvePlan,
+    destination: Path,
+    *,
+    force: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> CarvingRecord:
+    """Cluster each layer's neurons and write the experts; return the record of it.
+
+    The folder appears complete or not at all. `progress` is told the bytes of each
+    copy.
+
+    Raises:
+        CarvingError: a layer's weights are not finite.
+        OutputExists: the destination exists (and may not be replaced).
+        NotEnoughDisk, ExportError: the folder cannot be written.
+    """
+    source = plan.model.checkpoint.source
+    check_destination(source, destination, force=force, schema=SCHEMA, record=CARVING)
+    with appearing(destination, plan.num_bytes, force=force) as folder:
+
+        def write(tensors: Sequence[OutputTensor]) -> None:
+            fill_shards(plan.shards, tensors, source, folder, progress)
+
+        for shard in plan.shards:
+            create_shard(shard, folder)
+        layers = [_carve_layer(plan, layer, write) for layer in plan.layers]
+        write(copied_tensors(plan.shards))
+        record = _record(plan, layers)
+        write_files(source, plan.copied, _texts(plan, record), folder)
+        reopened(folder, plan.shards)
+    return record
+
+
+def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLayer:
+    """Cluster the neurons of a layer and write its experts, one matrix at a time."""
+    neurons, tight = _cluster(plan, layer)
+    write(
+        [
+            given(
+                expert_name(layer, expert, "neurons"),
+                "I32",
+                ids.shape,
+                ids.tobytes,
+            )
+            for expert, ids in enumerate(neurons)
+        ]
+    )
+    for part in layer.parts:
+        if plan.model.feed_forward.axis(part) is not None:
+            write(_pieces(plan, layer, part, neurons))
+    return CarvedLayer(
+        layer=layer.layer,
+        tightness=tight,
+        dense_flops=dense_flops(plan.model),
+        flops=carved_flops(plan.model, plan.settings),
+    )
+
+
+def _cluster(plan: CarvePlan, layer: DenseLayer) -> tuple[NDArray[np.int32], float]:
+    """Return each expert's neurons [experts, size], and how alike their keys are."""
+    settings, feed_forward = plan.settings, plan.model.feed_forward
+    tensor = layer.parts[f"{feed_forward.keys}.weight"]
+    raw = as_array(plan.model.checkpoint.read(tensor), tensor.dtype, tensor.shape)
+    keys = as_numbers(raw.T if feed_forward.input_first else raw, tensor.dtype)
+    if not np.isfinite(keys).all():
+        raise CarvingError(
+            "the keys of a layer are not finite numbers",
+            where=tensor.name,
+            got="NaN or infinity",
+            hint="the checkpoint is damaged; leave the layer out with --layers",
+        )
+    units = unit_keys(keys)
+    number = settings.num_experts
+    labels = assign(units, number, settings.method, [settings.seed, layer.layer])
+    return neurons_of(labels, number), tightness(units, labels, number)
+
+
+def _pieces(
+    plan: CarvePlan, layer: DenseLayer, part: str, neurons: NDArray[np.int32]
+) -> list[OutputTensor]:
+    """Return each expert's part of a tensor, which is read whole, once."""
+    tensor = layer.parts[part]
+    axis = plan.model.feed_forward.axis(part) or 0
+    raw = as_array(plan.model.checkpoint.read(tensor), tensor.dtype, tensor.shape)
+    shape = piece_shape(tensor, axis, plan.expert_size)
+    return [
+        given(
+            expert_name(layer, expert, part),
+            tensor.dtype,
+            shape,
+            partial(piece, raw, ids, axis),
+        )
+        for expert, ids in enumerate(neurons)
+    ]
+
+
+def _record(plan: CarvePlan, layers: Sequence[CarvedLayer]) -> CarvingRecord:
+    checkpoint, settings = plan.model.checkpoint, plan.settings
+    written = [tensor for shard in plan.shards for tensor in shard.tensors]
+    return CarvingRecord(
+        model={
+            "name": checkpoint.name,
+            "revision": checkpoint.revision,
+            "fingerprint": dense_fingerprint(checkpoint),
+            "model_type": plan.model.feed_forward.model_type,
+        },
+        num_experts=settings.num_experts,
+        expert_size=plan.expert_size,
+        top_k=settings.top_k,
+        method=settings.method,
+        gate_source=settings.gate_source,
+        seed=settings.seed,
+        num_layers=plan.model.num_layers,
+        num_parameters=sum(
+            math.prod(tensor.shape)
+            for tensor in written
+            if not tensor.name.endswith(".neurons")
+        ),
+        dense_num_parameters=sum(
+            tensor.num_parameters for tensor in checkpoint.tensors.values()
+        ),
+        layers=layers,
+        left_out=plan.left_out,
+        versions={"emo_prune": emo_prune.__version__, **versions("numpy")},
+    )
+
+
+def _texts(plan: CarvePlan, record: CarvingRecord) -> dict[str, str]:
+    """Return the text files that are new."""
+    has_source_card = SOURCE_CARD in plan.copied.values()
+    return {
+        "config.json": json.dumps(plan.config, indent=2, ensure_ascii=False) + "\n",
+        CARVING: readable_json(record.to_json()),
+        "README.md": carving_card(record, has_source_card=has_source_card),
+        **index_of(plan.shards),
+    }
