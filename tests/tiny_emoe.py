@@ -9,35 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.tiny_models import NUM_EXPERTS, tiny_model
+
 DENSE_TYPES = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gpt2")
 WIDTH = 64  # neurons of a dense layer
-NUM_EXPERTS = 8
 
-_COMMON: dict[str, Any] = {
-    "vocab_size": 258,
-    "hidden_size": 32,
-    "intermediate_size": WIDTH,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.4,
-    "pad_token_id": 257,
-    "eos_token_id": 256,
-    "bos_token_id": None,
-}
-_GPT2: dict[str, Any] = {
-    "vocab_size": 258,
-    "n_embd": 32,
-    "n_inner": WIDTH,
-    "n_layer": 3,
-    "n_head": 4,
-    "n_positions": 256,
-    "initializer_range": 0.4,
-    "pad_token_id": 257,
-    "eos_token_id": 256,
-    "bos_token_id": None,
-}
 _IN_FFN = re.compile(
     r"^(?P<head>(?:.+\.)?(?:layers|h)\.(?P<layer>\d+)\.mlp\.)(?P<part>.+)$"
 )
@@ -55,19 +31,10 @@ _AXES = {
 
 
 def dense_model(model_type: str, seed: int = 0, **changes: Any) -> Any:
-    """Return a dense float32 model, its biases not zero."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    sizes = _GPT2 if model_type == "gpt2" else _COMMON
-    config = AutoConfig.for_model(model_type, **{**sizes, **changes})
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias"):
-                torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+    """Return a dense float32 model of three layers, its biases not zero."""
+    width = "n_inner" if model_type == "gpt2" else "intermediate_size"
+    sizes = {width: WIDTH, "num_hidden_layers": 3, "initializer_range": 0.2}
+    return tiny_model(model_type, seed, **{**sizes, **changes})
 
 
 def scattered(num_experts: int = NUM_EXPERTS, width: int = WIDTH) -> list[list[int]]:
@@ -147,15 +114,3 @@ def emoe_config(
             if key in dense
         },
     }
-
-
-def save_emoe(
-    folder: Path, dense_type: str = "llama", seed: int = 0, **changes: Any
-) -> Path:
-    """Write a tiny carved model and its tokenizer; `changes` are of the dense one."""
-    from tests.evaluation.tiny import byte_tokenizer
-
-    dense = folder.with_name(f"{folder.name}-dense")
-    dense_model(dense_type, seed, **changes).save_pretrained(dense)
-    byte_tokenizer().save_pretrained(dense)
-    return carve_folder(dense, folder)

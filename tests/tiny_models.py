@@ -40,12 +40,24 @@ _LATENT = {
     "head_dim": 8,
     "num_key_value_heads": 4,
 }
+_CARVED = {**_COMMON, "intermediate_size": 128, "num_hidden_layers": 3}
 _FEATURES: dict[str, dict[str, Any]] = {
     "emo": {
         "num_experts": NUM_EXPERTS,
         "num_shared_experts": 1,
         "num_experts_per_tok": 3,
         "intermediate_size": 16,
+    },
+    "emoe": {
+        "dense_config": {"model_type": "llama", **_CARVED},
+        "carved_layers": [0, 2],
+        "num_experts": NUM_EXPERTS,
+    },
+    "emoe of gpt2": {
+        "model_type": "emoe",
+        "dense_config": {"model_type": "gpt2", "n_inner": 128, **_CARVED},
+        "carved_layers": [0, 2],
+        "num_experts": NUM_EXPERTS,
     },
     "olmoe": {"num_experts": NUM_EXPERTS, "intermediate_size": 16},
     "flex_olmo": {"num_experts": NUM_EXPERTS, "intermediate_size": 16},
@@ -63,36 +75,40 @@ _FEATURES: dict[str, dict[str, Any]] = {
     "glm4_moe": {**_GROUPED, "head_dim": 8, "norm_topk_prob": True},
     "minimax_m2": {"num_local_experts": NUM_EXPERTS, "head_dim": 8},
 }
-MODEL_TYPES = tuple(_FEATURES)
+CHECKPOINTS = tuple(_FEATURES)
+MODEL_TYPES = tuple(name for name in CHECKPOINTS if " " not in name)
 
 
-def tiny_model(model_type: str, seed: int = 0, **changes: Any) -> Any:
-    """Return a float32 model in evaluation mode; the same seed, the same weights."""
+def tiny_model(name: str, seed: int = 0, **changes: Any) -> Any:
+    """Return a float32 model in evaluation mode; the same seed, the same weights.
+
+    `name` is one of `CHECKPOINTS`, or a model type of transformers.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     import emo_prune  # noqa: F401 - registers `emo`
 
-    settings = {**_COMMON, **_FEATURES[model_type], **changes}
-    config = AutoConfig.for_model(model_type, **settings)
+    settings = {"model_type": name, **_COMMON, **_FEATURES.get(name, {}), **changes}
+    config = AutoConfig.for_model(**settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        for name, parameter in model.named_parameters():
+        for part, parameter in model.named_parameters():
             if parameter.dim() > 1:  # some routers start at zero, which ties them all
                 torch.nn.init.normal_(parameter, std=config.initializer_range)
-            elif name.endswith("bias"):
+            elif part.endswith("bias"):
                 torch.nn.init.normal_(parameter, std=0.1)
-        for name, buffer in model.named_buffers():
-            if name.endswith("e_score_correction_bias"):
+        for part, buffer in model.named_buffers():
+            if part.endswith("e_score_correction_bias"):
                 torch.nn.init.normal_(buffer, std=0.1)
     return model.eval()
 
 
-def save_tiny(folder: Path, model_type: str, seed: int = 0, **changes: Any) -> Path:
+def save_tiny(folder: Path, name: str, seed: int = 0, **changes: Any) -> Path:
     """Write a tiny model and its tokenizer as a checkpoint."""
     from tests.evaluation.tiny import byte_tokenizer
 
-    tiny_model(model_type, seed, **changes).save_pretrained(folder)
+    tiny_model(name, seed, **changes).save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return folder

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emo_prune.api.watcher import Watcher
-from emo_prune.architectures import MoEModel
 from emo_prune.selection import Keep, parse_keep
 from emo_prune.tasks import Task, TaskOptions, calibration_set
 
@@ -57,11 +56,15 @@ class Calibrated:
 
 
 def calibrate(
-    task: Task, options: RunOptions, model: MoEModel, folder: Path, watcher: Watcher
+    task: Task,
+    options: RunOptions,
+    config: Mapping[str, Any],
+    folder: Path,
+    watcher: Watcher,
 ) -> Calibrated:
     """Build a task's prompts and turn them into batches of tokens.
 
-    `folder` holds the model's tokenizer.
+    `config` is the model's, `folder` holds its tokenizer.
 
     Raises:
         EmoPruneError: task, data or tokenizer cannot be used.
@@ -70,7 +73,7 @@ def calibrate(
     from emo_prune.routing import make_batches, tokenize
 
     tokenizer = load_tokenizer(folder)
-    max_length = context_length(model.config)
+    max_length = context_length(config)
     watcher.say(f"building the prompts of {task.name}")
     calibration = calibration_set(
         task,

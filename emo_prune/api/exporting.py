@@ -76,7 +76,7 @@ def write_plan(
     watcher = watcher or Watcher()
     with watcher.track("writing", planned.record.num_bytes, "bytes") as advance:
         export(planned, destination, force=force, progress=advance)
-    say_what_was_not_kept(planned.model, watcher)
+    say_what_was_not_kept(planned.model.checkpoint, watcher)
 
 
 def verify_folder(

@@ -140,7 +140,7 @@ def extract_experts(
             )
             for output, selection in zip(outputs, selections, strict=True)
         }
-    say_what_was_not_kept(opened.model, watcher)
+    say_what_was_not_kept(opened.model.checkpoint, watcher)
     return Extracted(
         subsets=tuple(subsets[wanted.checkpoint] for wanted in request.extractions),
         bytes_read=opened.model.checkpoint.source.bytes_read,
@@ -199,7 +199,7 @@ def _walk(
     """Walk the layers; what is chosen is written, but for what belongs to no layer."""
     model = opened.model
     calibrated = [
-        calibrate(output.extraction.task, request, model, opened.folder, watcher)
+        calibrate(output.extraction.task, request, model.config, opened.folder, watcher)
         for output in outputs
     ]
     choosers = [output.chooser for output in outputs]

@@ -8,6 +8,7 @@ from pathlib import Path
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel, describe, fingerprint
 from emo_prune.checkpoint import (
+    Checkpoint,
     local_folder,
     open_checkpoint,
     open_remote,
@@ -73,8 +74,8 @@ def left_on_the_hub(model: MoEModel) -> Opened:
     )
 
 
-def say_what_was_not_kept(model: MoEModel, watcher: Watcher) -> None:
+def say_what_was_not_kept(checkpoint: Checkpoint, watcher: Watcher) -> None:
     """Tell of a cache of ranges that could not be written to; reading went on."""
-    problem = getattr(model.checkpoint.source, "cache_problem", None)
+    problem = getattr(checkpoint.source, "cache_problem", None)
     if problem is not None:
         watcher.say(f"what was read could not all be kept in the cache: {problem}")

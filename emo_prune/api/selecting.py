@@ -77,7 +77,7 @@ def select_experts(
     chooser = Chooser.of(seen, request, greedy=request.greedy)
     opened = downloaded(seen, request.model)
     model = opened.model
-    calibrated = calibrate(request.task, request, model, opened.folder, watcher)
+    calibrated = calibrate(request.task, request, model.config, opened.folder, watcher)
     with joined_ranks() as ranks:
         streamed = should_stream(model, request, ranks)
         observe = _streamed if streamed else _in_memory

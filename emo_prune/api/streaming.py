@@ -150,9 +150,10 @@ class StreamedRun:
 
         dtype = resolved_dtype(self.model, self.options)
         skeleton = build_skeleton(self.folder, device=device, dtype=dtype)
-        stored = {tensor.name.removeprefix("model.") for tensor in self.model.other}
+        prefix = f"{skeleton.model.base_model_prefix}."
+        stored = {tensor.name.removeprefix(prefix) for tensor in self.model.other}
         needed = skeleton.names_outside_layers
-        missing = [name for name in needed if name.removeprefix("model.") not in stored]
+        missing = [name for name in needed if name.removeprefix(prefix) not in stored]
         if missing:
             raise missing_weights(self.model.checkpoint.name, missing)
         return skeleton

@@ -221,7 +221,7 @@ def _calibrated(
 ) -> Calibrated:
     options = RunOptions(options=grid.options.options, num_examples=num_examples)
     folder = grid.whole.folder
-    return calibrate(task.calibration, options, grid.opened, folder, watcher)
+    return calibrate(task.calibration, options, grid.opened.config, folder, watcher)
 
 
 def _score_subsets(

@@ -5,6 +5,7 @@ role, and config and tensors have been checked against each other. `prune_config
 a config key by key; `fingerprint` identifies a checkpoint by its contents. No torch.
 """
 
+from emo_prune.architectures.carved import Carving
 from emo_prune.architectures.config import prune_config
 from emo_prune.architectures.fingerprint import dense_fingerprint, fingerprint
 from emo_prune.architectures.inspection import (
@@ -20,6 +21,7 @@ from emo_prune.architectures.table import ARCHITECTURES, Architecture, architect
 __all__ = [
     "ARCHITECTURES",
     "Architecture",
+    "Carving",
     "Inspection",
     "Limits",
     "MoELayer",

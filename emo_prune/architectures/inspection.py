@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from emo_prune.architectures.carved import NEURONS, Carving
 from emo_prune.architectures.layout import MoELayer, MoEModel
 from emo_prune.architectures.limits import Limits
+from emo_prune.checkpoint import Tensor
 
 SHARES = (0.5, 0.25, 0.125)
 
@@ -34,6 +36,7 @@ class Inspection:
     `num_shared_experts` are among the experts (EMO); separate ones are modules of
     their own (Qwen2-MoE, DeepSeek), which nothing here touches.
     Parameters of packed (quantised) weights are counted as stored elements.
+    `carving` says how a dense model was carved into this one (EMoE), if it was.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Inspection:
     num_expert_bytes: int
     num_shards: int
     sizes: tuple[Size, ...]
+    carving: Carving | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready value."""
@@ -67,7 +71,7 @@ def inspect_model(model: MoEModel) -> Inspection:
     dtypes: Counter[str] = Counter()
     for tensor in tensors:
         dtypes[tensor.dtype] += tensor.num_bytes
-    parameters = sum(tensor.num_parameters for tensor in tensors)
+    parameters = sum(_parameters(tensor) for tensor in tensors)
     in_experts = sum(_expert_parameters(layer) for layer in model.layers)
     idle = sum(
         _expert_parameters(layer) * (1 - model.top_k / layer.num_experts)
@@ -93,6 +97,7 @@ def inspect_model(model: MoEModel) -> Inspection:
         num_expert_bytes=sum(layer.expert_bytes for layer in model.layers),
         num_shards=len(model.checkpoint.shards),
         sizes=tuple(_size(model, share) for share in SHARES),
+        carving=model.carving,
     )
 
 
@@ -118,7 +123,13 @@ def _size(model: MoEModel, share: float) -> Size:
 
 def _expert_parameters(layer: MoELayer) -> int:
     routers = {tensor.name for tensor in layer.router}
-    return sum(t.num_parameters for t in layer.tensors if t.name not in routers)
+    return sum(_parameters(t) for t in layer.tensors if t.name not in routers)
+
+
+def _parameters(tensor: Tensor) -> int:
+    """Return a tensor's parameters; the numbers of carved neurons are none."""
+    is_weight = not tensor.name.endswith(f".{NEURONS}")
+    return tensor.num_parameters if is_weight else 0
 
 
 def _separate_shared_experts(model: MoEModel) -> int:

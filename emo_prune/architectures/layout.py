@@ -15,8 +15,10 @@ from emo_prune.architectures.announced import (
     positive,
     shared_experts,
 )
+from emo_prune.architectures.carved import Carving, carving
 from emo_prune.architectures.table import (
     EXPERT_COUNT_KEYS,
+    LAYERS,
     TOP_K_KEYS,
     Architecture,
     architecture_of,
@@ -25,7 +27,7 @@ from emo_prune.checkpoint import Checkpoint, Tensor
 from emo_prune.errors import LayoutMismatch
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,5})"  # one spelling each, and none too long to be read
-_LAYER = re.compile(rf"^(?:.+\.)?layers\.(?P<layer>{_NUMBER})\.(?P<rest>.+)$")
+_LAYER = re.compile(rf"^(?:.+\.)?{LAYERS}\.(?P<layer>{_NUMBER})\.(?P<rest>.+)$")
 _INDEXED = re.compile(rf"^experts\.(?P<expert>{_NUMBER})\.(?P<part>.+)$")
 # A router is stored in full precision; anything else is packed and cannot be sliced.
 _ROUTER_DTYPES = {"F64", "F32", "F16", "BF16"}
@@ -75,6 +77,7 @@ class MoEModel:
 
     `num_groups` is 1 where routing is not limited to groups. `predictors` are tensors
     of multi-token-prediction layers: they have experts but route no calibration token.
+    `carving` says how a dense model was carved into this one (EMoE).
     """
 
     checkpoint: Checkpoint
@@ -88,6 +91,7 @@ class MoEModel:
     top_k_groups: int
     other: tuple[Tensor, ...]
     predictors: tuple[Tensor, ...]
+    carving: Carving | None = None
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -123,6 +127,9 @@ def describe(checkpoint: Checkpoint) -> MoEModel:
         for layer in sorted(parts)
     )
     _check_all_layers_found(layers, architecture, checkpoint, num_layers)
+    carved = None
+    if architecture.is_tied:
+        carved = carving(config, [layer.layer for layer in layers])
     top_k = positive(config, TOP_K_KEYS)
     _check_top_k(top_k, layers)
     num_groups = groups(config, architecture, "n_group")
@@ -140,6 +147,7 @@ def describe(checkpoint: Checkpoint) -> MoEModel:
         top_k_groups=top_k_groups,
         other=other,
         predictors=predictors,
+        carving=carved,
     )
 
 
@@ -243,13 +251,13 @@ def _build_layer(
 
 def _check_one_stack(layer: MoELayer) -> None:
     """Refuse two stacks of layers in one checkpoint: a selection speaks of one."""
-    number = f"layers.{layer.layer}."
-    stacks = sorted({tensor.name.partition(number)[0] for tensor in layer.tensors})
+    places = (_LAYER.match(tensor.name) for tensor in layer.tensors)
+    stacks = sorted({at[0][: at.start("layer")] for at in places if at})
     if len(stacks) > 1:
         raise LayoutMismatch(
             "two stacks of layers have experts",
             where=f"layer {layer.layer}",
-            got=" and ".join(f"{stack}layers" for stack in stacks),
+            got=" and ".join(stack.rstrip(".") for stack in stacks),
             expected="one",
             hint="save the language model without the other part",
         )
@@ -261,6 +269,8 @@ def _check_router(
     architecture: Architecture,
     num_experts: int,
 ) -> None:
+    if architecture.is_tied:
+        return
     if architecture.router_rows[0] not in {name for name, _ in rows}:
         raise LayoutMismatch(
             "the layer has experts but no router",

@@ -2,7 +2,8 @@
 
 Names are those on disk. `block` is the module that holds the experts of a layer;
 `router` its routing module; `router_rows` the tensors with one row per expert, relative
-to the block. Source of each entry: `transformers/models/<model_type>/` and
+to the block: none where the router is computed from the experts' own weights, as EMoE's
+is. Source of each entry: `transformers/models/<model_type>/` and
 `transformers/conversion_mapping.py` (5.23); `emo`: the released checkpoints of
 arXiv 2605.06663 and `emo_prune/models/`.
 """
@@ -25,6 +26,8 @@ EXPERT_COUNT_KEYS = (
     "moe_num_experts",
 )
 TOP_K_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk")
+# What stands before a layer's number in a tensor's name; `h` is GPT-2's.
+LAYERS = r"(?:layers|h)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,11 @@ class Architecture:
     group_picks: int = 0
     shared_last: bool = False
 
+    @property
+    def is_tied(self) -> bool:
+        """Whether the router is computed from the experts' own weights."""
+        return not self.router_rows
+
 
 _CORRECTION = ("gate.weight", "gate.e_score_correction_bias")
 
@@ -52,6 +60,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     architecture.model_type: architecture
     for architecture in (
         Architecture(model_type="emo", shared_last=True),
+        Architecture(model_type="emoe", router_rows=()),
         Architecture(model_type="olmoe"),
         Architecture(model_type="flex_olmo"),
         Architecture(model_type="mixtral", block="block_sparse_moe"),

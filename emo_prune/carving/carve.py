@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import emo_prune
-from emo_prune.architectures import dense_fingerprint
+from emo_prune.architectures import dense_fingerprint, describe
+from emo_prune.architectures.carved import NEURONS
 from emo_prune.carving.card import carving_card
 from emo_prune.carving.clustering import assign, tightness, unit_keys
 from emo_prune.carving.cut import as_array, as_numbers, neurons_of, piece, piece_shape
@@ -60,7 +61,7 @@ def carve(
         write(copied_tensors(plan.shards))
         record = _record(plan, layers)
         write_files(source, plan.copied, _texts(plan, record), folder)
-        reopened(folder, plan.shards)
+        describe(reopened(folder, plan.shards))
     return record
 
 
@@ -70,7 +71,7 @@ def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLaye
     write(
         [
             given(
-                expert_name(layer, expert, "neurons"),
+                expert_name(layer, expert, NEURONS),
                 "I32",
                 ids.shape,
                 ids.tobytes,
@@ -147,7 +148,7 @@ def _record(plan: CarvePlan, layers: Sequence[CarvedLayer]) -> CarvingRecord:
         num_parameters=sum(
             math.prod(tensor.shape)
             for tensor in written
-            if not tensor.name.endswith(".neurons")
+            if not tensor.name.endswith(f".{NEURONS}")
         ),
         dense_num_parameters=sum(
             tensor.num_parameters for tensor in checkpoint.tensors.values()

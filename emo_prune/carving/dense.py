@@ -15,7 +15,7 @@ from emo_prune.checkpoint import Checkpoint, Tensor
 from emo_prune.errors import CarvingError, LayoutMismatch, UnsupportedArchitecture
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-_NUMBER = r"(?:0|[1-9][0-9]{0,5})"  # one spelling each, and none too long to be read
+NUMBER = r"(?:0|[1-9][0-9]{0,5})"  # one spelling each, and none too long to be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +57,11 @@ def describe_dense(checkpoint: Checkpoint) -> DenseModel:
     """
     config = checkpoint.config
     _refuse_experts(checkpoint)
-    feed_forward = _feed_forward(config)
+    feed_forward = feed_forward_of(config)
     _refuse_quantised(config)
     num_layers = positive(config, ("num_hidden_layers", "n_layer"))
     hidden_size = positive(config, ("hidden_size", "n_embd"))
-    size = ffn_size(config, hidden_size)
+    size = ffn_size(config)
     found = _by_layer(checkpoint.tensors.values(), feed_forward, num_layers)
     layers = tuple(
         _layer(index, found.get(index, {}), feed_forward) for index in range(num_layers)
@@ -78,14 +78,14 @@ def describe_dense(checkpoint: Checkpoint) -> DenseModel:
     )
 
 
-def ffn_size(config: Mapping[str, Any], hidden_size: int) -> int:
+def ffn_size(config: Mapping[str, Any]) -> int:
     """Return the neurons of a layer; GPT-2 without a number has four times its width.
 
     Raises:
         LayoutMismatch: there is no such number.
     """
     if config.get("model_type") == "gpt2" and config.get("n_inner") is None:
-        return 4 * hidden_size
+        return 4 * positive(config, ("n_embd",))
     return positive(config, ("intermediate_size", "n_inner"))
 
 
@@ -104,7 +104,12 @@ def _refuse_experts(checkpoint: Checkpoint) -> None:
         )
 
 
-def _feed_forward(config: Mapping[str, Any]) -> FeedForward:
+def feed_forward_of(config: Mapping[str, Any]) -> FeedForward:
+    """Return how a config's model type lays out its FFNs.
+
+    Raises:
+        UnsupportedArchitecture: that is not known.
+    """
     model_type = config.get("model_type")
     if isinstance(model_type, str) and model_type in FEED_FORWARDS:
         return FEED_FORWARDS[model_type]
@@ -133,7 +138,7 @@ def _by_layer(
 ) -> dict[int, dict[tuple[str, str], Tensor]]:
     """Return each layer's FFN tensors, by stem and part."""
     place = re.compile(
-        rf"^(?P<stem>(?:.+\.)?{feed_forward.stack}\.(?P<layer>{_NUMBER})"
+        rf"^(?P<stem>(?:.+\.)?{feed_forward.stack}\.(?P<layer>{NUMBER})"
         rf"\.{feed_forward.block}\.)(?P<part>.+)$"
     )
     found: dict[int, dict[tuple[str, str], Tensor]] = defaultdict(dict)

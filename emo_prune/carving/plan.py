@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emo_prune.architectures.carved import NEURONS
 from emo_prune.architectures.subset import whole
 from emo_prune.carving.cut import piece_shape
 from emo_prune.carving.dense import DenseLayer, DenseModel
@@ -102,7 +103,7 @@ def _tensors(
             outputs.append(given(name, tensor.dtype, shape))
     for layer in layers:
         for expert in range(settings.num_experts):
-            outputs.append(given(expert_name(layer, expert, "neurons"), "I32", (size,)))
+            outputs.append(given(expert_name(layer, expert, NEURONS), "I32", (size,)))
     return outputs
 
 

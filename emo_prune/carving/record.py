@@ -53,6 +53,17 @@ class CarvingRecord:
     versions: Mapping[str, str]
     measured: Mapping[str, Any] | None = None
 
+    @property
+    def dense_ffn_flops(self) -> int:
+        """FLOPs per token of all FFNs before: layers are alike."""
+        return self.num_layers * self.layers[0].dense_flops
+
+    @property
+    def ffn_flops(self) -> int:
+        """FLOPs per token of all FFNs, carved or not."""
+        saved = sum(layer.dense_flops - layer.flops for layer in self.layers)
+        return self.dense_ffn_flops - saved
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of carving.json."""
         return {
@@ -67,6 +78,8 @@ class CarvingRecord:
             "num_layers": self.num_layers,
             "num_parameters": self.num_parameters,
             "dense_num_parameters": self.dense_num_parameters,
+            "ffn_flops_per_token": self.ffn_flops,
+            "dense_ffn_flops_per_token": self.dense_ffn_flops,
             "layers": [layer.to_json() for layer in self.layers],
             "left_out": list(self.left_out),
             "versions": dict(self.versions),

@@ -9,6 +9,7 @@ import typer
 
 import emo_prune
 from emo_prune.cli import settings
+from emo_prune.cli.carve import carve
 from emo_prune.cli.evaluate import evaluate
 from emo_prune.cli.export import export
 from emo_prune.cli.extract import extract
@@ -36,6 +37,7 @@ app.command(name="eval")(evaluate)
 app.command()(sweep)
 app.command()(report)
 app.command()(pretrain)
+app.command()(carve)
 app.command()(quickstart)
 
 

@@ -42,6 +42,16 @@ def checkpoint_folder(selection: Path, layout: str) -> Path:
     return selection.parent / f"{CHECKPOINT}{suffix}"
 
 
+def carving_folder(model: str, form: str) -> Path:
+    """Return where `carve` writes: a folder by the model's name and its new form.
+
+    Later artifacts call a checkpoint by the name of its folder.
+    """
+    folder = Path(model)
+    name = folder.resolve().name if folder.is_dir() else folder.name
+    return ROOT / f"{name}-{form}"
+
+
 def results_file(
     output: Path | None, checkpoint: Path, slug: str, is_export: bool
 ) -> Path:

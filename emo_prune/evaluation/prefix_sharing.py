@@ -20,7 +20,7 @@ from emo_prune.evaluation.prefixes import ForwardPass, Room, Scored, plan_passes
 from emo_prune.evaluation.room import tokens_at_a_time
 
 # Dense models whose attention takes positions and a mask as those of the table do.
-_DENSE = ("llama", "olmo2", "olmo2_noqknorm_prenorm", "qwen2", "qwen3")
+_DENSE = ("gpt2", "llama", "olmo2", "olmo2_noqknorm_prenorm", "qwen2", "qwen3")
 _MASKED_ATTENTION = ("eager", "sdpa")
 
 

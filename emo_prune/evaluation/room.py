@@ -26,7 +26,7 @@ def tokens_at_a_time(model: Any, context: int) -> int:
     """
     config = model.config.get_text_config()
     heads = config.num_attention_heads
-    experts = getattr(config, "num_experts_per_tok", None) or 1
+    experts = getattr(model.config, "num_experts_per_tok", None) or 1
     # activations, of each expert too; attention scores over the context, twice
     numbers = 16 * config.hidden_size * (1 + experts) + 2 * heads * context
     num_bytes = numbers * model.dtype.itemsize

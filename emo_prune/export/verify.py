@@ -24,8 +24,8 @@ from emo_prune.provenance import canonical_json
 from emo_prune.selection import check_selection
 
 _CHUNK = 16 * 1024 * 1024
-_EXPERT = re.compile(r"^((?:.*\.)?layers\.(\d+)\..*\bexperts\.)(\d+)(\..+)$")
-_LAYER = re.compile(r"^(?:.*\.)?layers\.(\d+)\.")
+_EXPERT = re.compile(r"^((?:.*\.)?(?:layers|h)\.(\d+)\..*\bexperts\.)(\d+)(\..+)$")
+_LAYER = re.compile(r"^(?:.*\.)?(?:layers|h)\.(\d+)\.")
 _INDEX = "model.safetensors.index.json"
 # Files an export has of its own, not as copies of the source's.
 _NEW = {"config.json", "README.md", RECORD}

@@ -27,9 +27,10 @@ from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import can_return_tuple
 
+from emo_prune.architectures.carved import PLAIN
 from emo_prune.models.carved_block import EmoeBlock, EmoeGate
 from emo_prune.models.decoder_layers import decoder_layers
-from emo_prune.models.emoe_config import PLAIN, EmoeConfig
+from emo_prune.models.emoe_config import EmoeConfig
 
 
 def _fused(target: str, *parts: str) -> WeightConverter:

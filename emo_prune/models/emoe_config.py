@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
+from emo_prune.architectures.carved import GATED, PLAIN
 from emo_prune.errors import BadConfig
 
-GATED = ("llama", "mistral", "qwen2", "qwen3", "olmo2")  # gate, up and down matrices
-PLAIN = ("gpt2",)  # two matrices, stored the other way round
 _FROM_DENSE = (
     "vocab_size",
     "hidden_size",

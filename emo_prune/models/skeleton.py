@@ -22,6 +22,7 @@ from transformers.core_model_loading import convert_and_load_state_dict_in_model
 from transformers.modeling_utils import LoadStateDictConfig
 
 from emo_prune.errors import CheckpointError, SettingsError
+from emo_prune.models.decoder_layers import decoder_layers
 from emo_prune.models.loading import (
     LOADING_FAILURES,
     failure_reason,
@@ -44,7 +45,7 @@ class Skeleton:
         self.model = model
         self.device = device
         self.dtype: torch.dtype = model.dtype
-        self._layers: nn.ModuleList = model.base_model.layers
+        self._layers = decoder_layers(model.base_model)
         self._loading = LoadStateDictConfig(
             device_map={"": device},
             dtype=self.dtype,
@@ -53,6 +54,8 @@ class Skeleton:
         )
         for layer in self._layers:
             layer.forward = _pass_on
+        if self.has_positions:
+            model.base_model.wpe.forward = lambda _ids: torch.zeros((), device=device)
         for module in model.modules():
             for name, buffer in module.named_buffers(recurse=False):
                 if not buffer.is_meta:
@@ -73,6 +76,11 @@ class Skeleton:
             yield lent
         finally:
             self._layers[index] = empty
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether the model adds a table of positions to the embeddings (GPT-2)."""
+        return hasattr(self.model.base_model, "wpe")
 
     @property
     def names_outside_layers(self) -> list[str]:
@@ -138,16 +146,21 @@ class Skeleton:
             del layer.forward
         raise RuntimeError(f"the forward pass never came to layer {index}")
 
-    def embed(self, rows: Tensor, ids: Tensor) -> Tensor:
+    def embed(
+        self, rows: Tensor, ids: Tensor, positions: Tensor | None = None
+    ) -> Tensor:
         """Return the embeddings [examples, tokens, hidden] of tokens.
 
-        rows: [tokens that occur, hidden]; ids: [examples, tokens], positions in it.
+        rows: [tokens that occur, hidden]; ids: [examples, tokens], positions in it;
+        positions: [tokens, hidden], to be added where the model `has_positions`.
         """
         module = copy.deepcopy(self.model.get_input_embeddings())
         module.weight = nn.Parameter(rows.to(self.device, self.dtype), False)
         module.padding_idx = None  # an id of the whole table, and of training alone
         with torch.inference_mode():
             embedded: Tensor = module(ids.to(self.device))
+            if positions is not None:
+                embedded = embedded + positions.to(self.device, self.dtype)
         return embedded
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 
-from emo_prune.architectures import Inspection
+from emo_prune.architectures import Carving, Inspection
 from emo_prune.report.table import new_table
 from emo_prune.report.units import format_bytes, format_count
 
@@ -37,12 +37,26 @@ def _rows(inspection: Inspection) -> dict[str, str]:
         f"{dense} dense)",
         "experts": f"{inspection.num_experts} a layer, {_shared(inspection)}",
         "router": f"top-{inspection.num_experts_per_tok}{groups}",
+        **_carving(inspection.carving),
         "weights": ", ".join(inspection.dtypes),
         "quantisation": inspection.quantization or "none",
         "parameters": f"{parameters}, {active} active a token",
         "size": f"{weight} in {inspection.num_shards} files",
         "in experts": f"{format_bytes(inspection.num_expert_bytes)} ({share:.1%})",
         "the rest": format_bytes(inspection.num_bytes - inspection.num_expert_bytes),
+    }
+
+
+def _carving(carving: Carving | None) -> dict[str, str]:
+    if carving is None:
+        return {}
+    layers = ", ".join(map(str, carving.layers))
+    scores = {"inter": "activations", "up": "rows of the up matrix"}
+    gate = scores.get(carving.gate_source, "keys")
+    return {
+        "carved from": f"a dense {carving.dense_type}: layers {layers}, "
+        f"{carving.neurons_per_expert} neurons an expert",
+        "gate": f"the mean of an expert's {gate}; no parameters",
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from emo_prune.architectures import Architecture
+from emo_prune.architectures.table import LAYERS
 from emo_prune.errors import RoutingError
 
-_LAYER = re.compile(r"\.layers\.(\d+)\.")
+_LAYER = re.compile(rf"\.{LAYERS}\.(\d+)\.")
 # Every name that transformers' modules give the number of experts.
 _COUNT_ATTRIBUTES = ("num_experts", "num_local_experts", "n_routed_experts")
 
@@ -101,6 +102,12 @@ def cut(
     return replaced
 
 
+def own_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the parameters and buffers that a module itself holds, by name."""
+    yield from module.named_parameters(recurse=False)
+    yield from module.named_buffers(recurse=False)
+
+
 def put_back(replaced: Iterable[Replaced]) -> None:
     """Undo `cut`."""
     for module, name, value in replaced:
@@ -111,13 +118,9 @@ def _cut_values(
     module: nn.Module, total: int, kept: Sequence[int], top_k: int
 ) -> list[tuple[str, Any]]:
     """Return the attributes that change, with their new values."""
-    tensors = (
-        *module.named_parameters(recurse=False),
-        *module.named_buffers(recurse=False),
-    )
     values: list[tuple[str, Any]] = [
         (name, _rows(tensor, kept))
-        for name, tensor in tensors
+        for name, tensor in own_tensors(module)
         if tensor.shape[:1] == (total,)
     ]
     for attribute in _COUNT_ATTRIBUTES:

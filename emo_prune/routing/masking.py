@@ -43,6 +43,10 @@ def masked(
             ids = kept[block.layer]
             modules = (block.block, block.router)
             undo.callback(put_back, cut(modules, block.num_experts, ids, top_k))
+            if architecture.is_tied:  # its rows are the experts', which stay
+                gate: Any = block.router
+                undo.callback(put_back, [(gate, "among", gate.among)])
+                gate.among = tuple(ids)
             handle = block.router.register_forward_hook(_Renumbering(block, ids))
             undo.callback(handle.remove)
         yield
@@ -52,7 +56,7 @@ class _Renumbering:
     """A hook: from the numbers of a router's rows to those of the block's experts."""
 
     def __init__(self, block: MoEBlock, ids: Sequence[int]) -> None:
-        device = next(block.router.parameters()).device
+        device = next(block.experts.parameters()).device
         self._ids = torch.tensor(ids, device=device)
 
     def __call__(

@@ -49,7 +49,7 @@ def observe(
         for batch in batches:
             for observer in observers:
                 observer.batch = batch
-            _forward(model, batch)
+            forward(model, batch)
             progress(int(batch.attention_mask.sum()))
         return [combine(observer.routing) for observer in observers]
 
@@ -85,7 +85,7 @@ def observe_greedy(
             for batch in batches:
                 observer.batch = batch
                 with contextlib.suppress(PassEnds):
-                    _forward(model, batch)
+                    forward(model, batch)
                 progress(int(batch.attention_mask.sum()))
         routing.append(combine(observer.routing))
         prune_in_place(block, choose(routing[-1]), top_k)
@@ -93,7 +93,8 @@ def observe_greedy(
 
 
 @torch.inference_mode()
-def _forward(model: Any, batch: Batch) -> None:
+def forward(model: Any, batch: Batch) -> None:
+    """Run a batch through a model, without its LM head."""
     device = model.get_input_embeddings().weight.device
     model.base_model(
         input_ids=batch.input_ids.to(device),

@@ -22,7 +22,12 @@ from emo_prune.architectures.subset import expert_tensors, whole
 from emo_prune.checkpoint import OutputTensor
 from emo_prune.models.skeleton import Skeleton, refuse_unfilled
 from emo_prune.routing.batches import Batch
-from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
+from emo_prune.routing.blocks import (
+    MoEBlock,
+    moe_blocks,
+    own_tensors,
+    prune_in_place,
+)
 from emo_prune.routing.counts import LayerRouting
 from emo_prune.routing.hidden import HiddenStates
 from emo_prune.routing.observer import BlockObserver, PassEnds
@@ -75,6 +80,11 @@ class Walk:
     after_layer: Callable[[int, HeldBytes], None] = lambda _index, _held: None
 
     @property
+    def tied(self) -> bool:
+        """Whether routers are computed from the experts' own weights."""
+        return self.model.architecture.is_tied
+
+    @property
     def last(self) -> int:
         """The last layer with experts; what follows routes nothing."""
         return self.model.layers[-1].layer
@@ -120,7 +130,7 @@ class Walk:
         """
         blocks = [[*self._dense(index)]]
         moe = self.model.layer(index)
-        runs = not greedy and (index < self.last or self.outputs)
+        runs = self.tied or (not greedy and (index < self.last or self.outputs))
         if moe is not None and runs and 2 * moe.expert_bytes <= self.max_bytes:
             blocks.append(expert_tensors(moe, range(moe.num_experts)))
         return blocks
@@ -188,7 +198,7 @@ class Walk:
         more than two layers are in memory.
         """
         stops = index == self.last and not self.outputs
-        if not stops:
+        if not stops or self.tied:
             everyone = range(moe.num_experts)
             self._fill(block, moe, everyone, everyone, held)
             held.forget(expert_tensors(moe, everyone))
@@ -203,13 +213,21 @@ class Walk:
         held: HeldBytes,
         calibration: Calibration,
     ) -> None:
-        """Observe a layer before its experts are chosen."""
+        """Observe a layer before its experts are chosen.
+
+        Where the router is computed from the experts, all of them are read for it.
+        """
+        everyone = range(moe.num_experts)
+        if self.tied:
+            held.read(expert_tensors(moe, everyone))
+            self._fill(block, moe, everyone, everyone, held)
         self._observe(index, block, calibration, outputs=False, stops=True)
         if not self.outputs:
             return
         routers_alone = calibration.routing.pop()
-        touched = routers_alone.picks.sum(axis=0).nonzero()[0].tolist()
-        self._fill(block, moe, touched, touched, held)
+        if not self.tied:
+            touched = routers_alone.picks.sum(axis=0).nonzero()[0].tolist()
+            self._fill(block, moe, touched, touched, held)
         self._observe(index, block, calibration, outputs=True, stops=True)
 
     def _observe(
@@ -263,9 +281,9 @@ class Walk:
         module = block.experts
         total = block.num_experts
         empty = {
-            name: parameter
-            for name, parameter in module.named_parameters(recurse=False)
-            if parameter.shape[:1] == (total,)
+            name: tensor
+            for name, tensor in own_tensors(module)
+            if tensor.shape[:1] == (total,)
         }
         filled: dict[str, Tensor] = {}
         size = max(1, _CHUNK_BYTES * moe.num_experts // max(1, moe.expert_bytes))
@@ -274,21 +292,19 @@ class Walk:
             self._load_experts(module, empty, moe, ids, held)
             if list(places) == list(range(total)):
                 return  # all of them at once
-            for name, parameter in empty.items():
+            for name, tensor in empty.items():
                 if name not in filled:
                     filled[name] = torch.zeros(
-                        parameter.shape,
-                        dtype=parameter.dtype,
-                        device=self.skeleton.device,
+                        tensor.shape, dtype=tensor.dtype, device=self.skeleton.device
                     )
-                filled[name][list(places)] = module.get_parameter(name)
+                filled[name][list(places)] = getattr(module, name)
         for name, values in filled.items():
-            setattr(module, name, nn.Parameter(values, requires_grad=False))
+            _replace(module, name, values)
 
     def _load_experts(
         self,
         module: nn.Module,
-        empty: Mapping[str, nn.Parameter],
+        empty: Mapping[str, Tensor],
         moe: MoELayer,
         ids: Sequence[int],
         held: HeldBytes,
@@ -298,12 +314,19 @@ class Walk:
         if not held.has(tensors):
             held = HeldBytes(self.model.checkpoint.source)
             held.read(tensors)
-        for name, parameter in empty.items():
-            shape = (len(ids), *parameter.shape[1:])
-            meta = torch.empty(shape, dtype=parameter.dtype, device="meta")
-            setattr(module, name, nn.Parameter(meta, requires_grad=False))
+        for name, tensor in empty.items():
+            shape = (len(ids), *tensor.shape[1:])
+            meta = torch.empty(shape, dtype=tensor.dtype, device="meta")
+            _replace(module, name, meta)
         self.skeleton.load({tensor.name: held.tensor(tensor) for tensor in tensors})
         refuse_unfilled(module, f"layer {moe.layer}, experts")
+
+
+def _replace(module: nn.Module, name: str, values: Tensor) -> None:
+    """Replace a module's parameter, or buffer, by one without a gradient."""
+    is_parameter = name in dict(module.named_parameters(recurse=False))
+    new = nn.Parameter(values, requires_grad=False) if is_parameter else values
+    setattr(module, name, new)
 
 
 def _give_back_memory() -> None:

@@ -29,8 +29,8 @@ from tests.tiny_checkpoints import (
 )
 from tests.tiny_models import MODEL_TYPES
 
-MOE_LAYERS = {"qwen2_moe": [0, 2], "deepseek_v2": [1, 2], "deepseek_v3": [1, 2],
-              "glm4_moe": [1, 2]}  # fmt: skip
+MOE_LAYERS = {"emoe": [0, 2], "qwen2_moe": [0, 2], "deepseek_v2": [1, 2],
+              "deepseek_v3": [1, 2], "glm4_moe": [1, 2]}  # fmt: skip
 
 
 def names(model: MoEModel) -> list[str]:

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot, two_steps
-from tests.tiny_models import MODEL_TYPES, save_tiny
+from tests.tiny_models import CHECKPOINTS, save_tiny
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", CHECKPOINTS)
 def test_extract_equals_select_and_export_byte_for_byte(
     run: Run, texts: Path, saved: Callable[[str], Path], model_type: str
 ) -> None:

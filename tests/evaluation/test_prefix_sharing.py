@@ -22,10 +22,10 @@ from emo_prune.evaluation.prefix_sharing import (
 from emo_prune.evaluation.room import tokens_at_a_time
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task, quiet
 from tests.evaluation.tiny import byte_tokenizer
-from tests.tiny_models import MODEL_TYPES, VOCABULARY, tiny_model
+from tests.tiny_models import CHECKPOINTS, VOCABULARY, tiny_model
 
-SHARING = [name for name in MODEL_TYPES if name != "gpt_oss"]
-DENSE = ["llama", "olmo2", "olmo2_noqknorm_prenorm", "qwen2", "qwen3"]
+SHARING = [name for name in CHECKPOINTS if name != "gpt_oss"]
+DENSE = ["gpt2", "llama", "olmo2", "olmo2_noqknorm_prenorm", "qwen2", "qwen3"]
 Pairs = list[tuple[str, str]]
 
 

@@ -33,14 +33,14 @@ from tests.tiny_checkpoints import (
     selection_of,
     write_checkpoint,
 )
-from tests.tiny_models import MODEL_TYPES
+from tests.tiny_models import CHECKPOINTS
 
 KEPT = (1, 3, 4, 7)
 ROWS = re.compile(
     r"\.(gate|router)\.(weight|bias)$|e_score_correction_bias$|(?<!_)experts\.\D"
 )
-EXPERT = re.compile(r"^(.*\blayers\.(\d+)\..*\bexperts\.)(\d+)(\..+)$")
-LAYER = re.compile(r"\blayers\.(\d+)\.")
+EXPERT = re.compile(r"^(.*\b(?:layers|h)\.(\d+)\..*\bexperts\.)(\d+)(\..+)$")
+LAYER = re.compile(r"\b(?:layers|h)\.(\d+)\.")
 
 
 def cut(blobs: Mapping[str, Blob], kept: Sequence[int]) -> dict[str, Blob]:
@@ -77,7 +77,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", CHECKPOINTS)
 def test_kept_bytes_equal_the_source_s(
     saved: Callable[[str], Path], tmp_path: Path, model_type: str
 ) -> None:
@@ -91,7 +91,7 @@ def test_kept_bytes_equal_the_source_s(
     )
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", CHECKPOINTS)
 def test_keeping_all_experts_gives_back_the_source(
     saved: Callable[[str], Path], tmp_path: Path, model_type: str
 ) -> None:

@@ -16,7 +16,8 @@ from emo_prune.errors import BadConfig
 from emo_prune.models import EmoeConfig, EmoeForCausalLM
 from emo_prune.models.carved_block import EmoeGate
 from tests.models.conftest import read_tensors
-from tests.tiny_emoe import DENSE_TYPES, NUM_EXPERTS, carve_folder, dense_model
+from tests.tiny_emoe import DENSE_TYPES, carve_folder, dense_model
+from tests.tiny_models import NUM_EXPERTS
 
 DENSE: dict[str, tuple[str, dict[str, Any]]] = {
     **{model_type: (model_type, {}) for model_type in DENSE_TYPES},

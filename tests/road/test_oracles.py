@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from emo_prune.api.opening import open_local
 from emo_prune.architectures import MoEModel
 from emo_prune.export import export, plan_export
+from emo_prune.models.carved_block import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe
 from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
@@ -25,7 +26,7 @@ from emo_prune.selection import (
     resolve_budget,
     select,
 )
-from tests.tiny_models import MODEL_TYPES, NUM_EXPERTS
+from tests.tiny_models import CHECKPOINTS, NUM_EXPERTS
 
 TOKENS = torch.randint(0, 256, (3, 17), generator=torch.Generator().manual_seed(0))
 EXAMPLES = TokenizedExamples(
@@ -99,6 +100,9 @@ def masked(
     with pytest.MonkeyPatch.context() as patch:
         for block in blocks:
             dropped = sorted(set(range(NUM_EXPERTS)) - set(kept[block.layer]))
+            if isinstance(block.router, EmoeGate):
+                patch.setattr(block.router, "scores", _without(block.router, dropped))
+                continue
             correction = getattr(
                 block.router,
                 "e_score_correction_bias",
@@ -122,7 +126,15 @@ def masked(
         yield
 
 
-@pytest.fixture(params=MODEL_TYPES)
+def _without(gate: EmoeGate, dropped: Sequence[int]) -> Any:
+    def scores(hidden: torch.Tensor) -> torch.Tensor:
+        found = EmoeGate.scores(gate, hidden)
+        return found.index_fill(1, torch.tensor(dropped), -np.inf)
+
+    return scores
+
+
+@pytest.fixture(params=CHECKPOINTS)
 def source(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Path:
     return saved(request.param)
 

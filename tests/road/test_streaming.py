@@ -27,7 +27,7 @@ from emo_prune.routing.embedding import embed
 from emo_prune.routing.stream import Calibration, Walk
 from emo_prune.selection import Limits, choose_layer, parse_keep, resolve_budget
 from tests.routing.test_goldens import SELECTABLE, Golden
-from tests.tiny_models import MODEL_TYPES
+from tests.tiny_models import CHECKPOINTS
 
 GENERATOR = torch.Generator().manual_seed(0)
 EXAMPLES = TokenizedExamples(
@@ -112,7 +112,7 @@ def assert_equal(got: Sequence[LayerRouting], want: Sequence[LayerRouting]) -> N
                 np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
-@pytest.fixture(params=MODEL_TYPES)
+@pytest.fixture(params=CHECKPOINTS)
 def folder(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Path:
     return saved(request.param)
 

@@ -15,10 +15,10 @@ from emo_prune.api.opening import open_local
 from emo_prune.models.loading import load_model
 from emo_prune.routing.masking import masked
 from tests.road.test_oracles import export_to, logits_of, select_on
-from tests.tiny_models import MODEL_TYPES
+from tests.tiny_models import CHECKPOINTS
 
 
-@pytest.fixture(params=MODEL_TYPES)
+@pytest.fixture(params=CHECKPOINTS)
 def source(request: pytest.FixtureRequest, saved: Callable[[str], Path]) -> Path:
     return saved(request.param)
 

@@ -1,0 +1,66 @@
+"""How modular a carved model is, on examples; kept in its carving.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from emo_prune.api.calibrating import Calibrated, RunOptions, calibrate
+from emo_prune.api.opening import open_model
+from emo_prune.api.watcher import Watcher
+from emo_prune.carving import CARVING, CarvingRecord
+from emo_prune.provenance import readable_json, versions, write_atomically
+from emo_prune.tasks import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measuring(RunOptions):
+    """On which task's examples to measure, and how to run them."""
+
+    task: Task
+
+    def tokens(
+        self, config: Mapping[str, Any], folder: Path, watcher: Watcher
+    ) -> Calibrated:
+        """Return the examples as tokens; `folder` holds the tokenizer.
+
+        Raises:
+            EmoPruneError: task, data or tokenizer cannot be used.
+        """
+        return calibrate(self.task, self, config, folder, watcher)
+
+
+def measure_carving(
+    folder: Path,
+    record: CarvingRecord,
+    measuring: Measuring,
+    calibrated: Calibrated,
+    watcher: Watcher | None = None,
+) -> CarvingRecord:
+    """Run tokens through a carved checkpoint; return and write the fuller record.
+
+    Raises:
+        EmoPruneError: the model cannot be run, or the record not be written.
+    """
+    from emo_prune.models.loading import load_model
+    from emo_prune.routing.modularity import measure_modularity
+
+    watcher = watcher or Watcher()
+    architecture = open_model(str(folder)).architecture
+    watcher.say(f"loading {folder.name}")
+    loaded = load_model(folder, device=measuring.device, dtype=measuring.dtype)
+    with watcher.track("measuring", calibrated.num_tokens, "tokens") as advance:
+        layers = measure_modularity(
+            loaded, architecture, calibrated.batches, progress=advance
+        )
+    facts = {k: v for k, v in calibrated.facts.items() if k != "documents"}
+    measured = {
+        "calibration": facts,
+        "layers": [layer.to_json() for layer in layers],
+        "versions": versions("torch", "transformers"),
+    }
+    fuller = replace(record, measured=measured)
+    write_atomically(folder / CARVING, readable_json(fuller.to_json()))
+    return fuller

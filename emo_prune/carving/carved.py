@@ -1,0 +1,162 @@
+"""A carved checkpoint whose experts have been found: the pieces of a dense model."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_prune.architectures.carved import NEURONS
+from emo_prune.architectures.feed_forward import FeedForward
+from emo_prune.carving.cut import as_array
+from emo_prune.carving.dense import (
+    NUMBER,
+    DenseModel,
+    describe_dense,
+    feed_forward_of,
+    ffn_size,
+)
+from emo_prune.checkpoint import Checkpoint, Tensor
+from emo_prune.errors import CarvingError, LayoutMismatch
+
+_PIECE = re.compile(rf"^(?P<stem>.+\.)experts\.(?P<expert>{NUMBER})\.(?P<part>.+)$")
+_Pieces = Mapping[str, Mapping[int, Tensor]]  # by part, by expert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint:
+    """A tensor of the dense model that lies in pieces, one of each expert.
+
+    They were cut along `axis`; `neurons` [experts, size] are the places that their
+    parts have in the tensor, which is nowhere on disk.
+    """
+
+    tensor: Tensor
+    pieces: tuple[Tensor, ...]
+    neurons: NDArray[np.int32]
+    axis: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarvedModel:
+    """A carved checkpoint, and the dense model that it is when put together."""
+
+    checkpoint: Checkpoint
+    dense: DenseModel
+    joints: tuple[Joint, ...]
+
+
+def describe_carved(checkpoint: Checkpoint) -> CarvedModel:
+    """Find the pieces of a carved checkpoint, and check that they are all there.
+
+    Raises:
+        CarvingError: it is not carved, or some neurons are missing.
+        LayoutMismatch: config and tensors disagree.
+    """
+    config = checkpoint.config.get("dense_config")
+    if checkpoint.config.get("model_type") != "emoe" or not isinstance(config, dict):
+        raise CarvingError(
+            "this is not a carved checkpoint",
+            where=f"config.json of {checkpoint.name}",
+            got=f"model_type {checkpoint.config.get('model_type')!r}",
+            expected="model_type 'emoe', and a dense_config",
+            hint="give the folder that `emo-prune carve` wrote",
+        )
+    feed_forward = feed_forward_of(config)
+    tensors: dict[str, Tensor] = {}
+    found: dict[str, dict[str, dict[int, Tensor]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for tensor in checkpoint.tensors.values():
+        if at := _PIECE.match(tensor.name):
+            found[at["stem"]][at["part"]][int(at["expert"])] = tensor
+        else:
+            tensors[tensor.name] = tensor
+    joints = [
+        joint
+        for stem, pieces in found.items()
+        for joint in _joints(checkpoint, stem, pieces, feed_forward)
+    ]
+    tensors |= {joint.tensor.name: joint.tensor for joint in joints}
+    dense = describe_dense(replace(checkpoint, config=config, tensors=tensors))
+    return CarvedModel(checkpoint=checkpoint, dense=dense, joints=tuple(joints))
+
+
+def _joints(
+    checkpoint: Checkpoint, stem: str, pieces: _Pieces, feed_forward: FeedForward
+) -> list[Joint]:
+    """Return the joints of one layer's FFN."""
+    neurons = _neurons(checkpoint, stem, pieces.get(NEURONS, {}))
+    joints = []
+    for part, by_expert in pieces.items():
+        if part == NEURONS:
+            continue
+        axis = feed_forward.axis(part)
+        first = next(iter(by_expert.values()))
+        kinds = {(tensor.dtype, tensor.shape) for tensor in by_expert.values()}
+        complete = sorted(by_expert) == list(range(len(neurons))) and len(kinds) == 1
+        if axis is None or first.shape[axis : axis + 1] != neurons.shape[1:]:
+            complete = False
+        if not complete:
+            raise _odd_layer(stem, f"experts.*.{part} of {len(by_expert)} experts")
+        joints.append(_joint(stem + part, by_expert, neurons, axis or 0))
+    return joints
+
+
+def _joint(
+    name: str, by_expert: Mapping[int, Tensor], neurons: NDArray[np.int32], axis: int
+) -> Joint:
+    pieces = tuple(by_expert[expert] for expert in sorted(by_expert))
+    shape = list(pieces[0].shape)
+    shape[axis] = neurons.size
+    num_bytes = sum(tensor.num_bytes for tensor in pieces)
+    dtype = pieces[0].dtype
+    return Joint(
+        tensor=Tensor(name, dtype, tuple(shape), "", 0, num_bytes),
+        pieces=pieces,
+        neurons=neurons,
+        axis=axis,
+    )
+
+
+def _neurons(
+    checkpoint: Checkpoint, stem: str, tensors: Mapping[int, Tensor]
+) -> NDArray[np.int32]:
+    """Return the numbers of each expert's neurons: each of the layer's, once."""
+    config: Mapping[str, Any] = checkpoint.config["dense_config"]
+    shapes = {(tensor.dtype, tensor.shape) for tensor in tensors.values()}
+    if sorted(tensors) != list(range(len(tensors))) or len(shapes) != 1:
+        raise _odd_layer(stem, f"experts.*.neurons of {len(tensors)} experts")
+    dtype, shape = shapes.pop()
+    if dtype != "I32" or len(shape) != 1:
+        raise _odd_layer(stem, f"experts.*.neurons of {dtype} {list(shape)}")
+    size = ffn_size(config)
+    raw = [checkpoint.read(tensors[expert]) for expert in sorted(tensors)]
+    neurons = as_array(b"".join(raw), dtype, (len(tensors), *shape)).view("<i4")
+    distinct = np.unique(neurons)
+    if len(distinct) == neurons.size < size:
+        raise CarvingError(
+            "some experts are missing: this is a part of a carved model",
+            where=f"{stem}experts",
+            got=f"{neurons.size} of {size} neurons",
+            expected="all of them",
+            hint="put together the checkpoint that this one was pruned from",
+        )
+    if not np.array_equal(np.sort(neurons, axis=None), np.arange(size)):
+        raise _odd_layer(stem, "neurons that are not each number once")
+    return neurons
+
+
+def _odd_layer(stem: str, got: str) -> LayoutMismatch:
+    return LayoutMismatch(
+        "the pieces of a layer do not fit together",
+        where=f"{stem}experts",
+        got=got,
+        expected="the same tensors of each expert, and each neuron's number once",
+        hint="the checkpoint is incomplete or damaged; carve the dense one again",
+    )

@@ -1,0 +1,140 @@
+"""Put a carved checkpoint together: the dense one again, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from emo_prune.architectures.subset import whole
+from emo_prune.carving.carved import CarvedModel, Joint
+from emo_prune.carving.cut import as_array, joined
+from emo_prune.carving.dense import describe_dense
+from emo_prune.carving.plan import copied_tensors, given
+from emo_prune.carving.record import CARVING, SCHEMA
+from emo_prune.checkpoint import (
+    Checkpoint,
+    OutputTensor,
+    Shard,
+    create_shard,
+    fill_shards,
+    parse_json,
+)
+from emo_prune.export import RECORD, check_destination
+from emo_prune.export.plan import (
+    DEFAULT_SHARD_BYTES,
+    SOURCE_CARD,
+    in_shards,
+    index_of,
+    other_files,
+)
+from emo_prune.export.publishing import appearing, reopened, write_files
+from emo_prune.export.record import SCHEMA as EXPORT_SCHEMA
+
+_CARD = "README.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlan:
+    """What putting a carved model together will write."""
+
+    model: CarvedModel
+    shards: tuple[Shard, ...]
+    copied: Mapping[str, str]
+
+    @property
+    def num_tensors(self) -> int:
+        """Tensors in the output."""
+        return sum(len(shard.tensors) for shard in self.shards)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes on disk, but for a few texts."""
+        source = self.model.checkpoint.source
+        shards = sum(shard.num_bytes for shard in self.shards)
+        return shards + sum(source.size(file) for file in self.copied)
+
+
+def plan_restoring(
+    model: CarvedModel, *, max_shard_bytes: int = DEFAULT_SHARD_BYTES
+) -> RestorePlan:
+    """Plan to put a carved model together; reads and writes nothing."""
+    joints = {joint.tensor.name for joint in model.joints}
+    tensors = [
+        given(tensor.name, tensor.dtype, tensor.shape)
+        if tensor.name in joints
+        else whole(tensor)
+        for tensor in model.dense.checkpoint.tensors.values()
+    ]
+    return RestorePlan(
+        model=model,
+        shards=in_shards(tensors, max_shard_bytes),
+        copied=_copied(model.checkpoint),
+    )
+
+
+def restore_dense(
+    plan: RestorePlan,
+    destination: Path,
+    *,
+    force: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Join the experts and write the dense model, one tensor in memory at a time.
+
+    The folder appears complete or not at all. `progress` is told the bytes of each
+    copy. `force` replaces a carved checkpoint, and nothing else.
+
+    Raises:
+        OutputExists: the destination exists (and may not be replaced).
+        NotEnoughDisk, ExportError: the folder cannot be written.
+    """
+    checkpoint = plan.model.checkpoint
+    source = checkpoint.source
+    check_destination(source, destination, force=force, schema=SCHEMA, record=CARVING)
+    config = dict(plan.model.dense.config)
+    texts = {
+        "config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
+        **index_of(plan.shards),
+    }
+    with appearing(destination, plan.num_bytes, force=force) as folder:
+        for shard in plan.shards:
+            create_shard(shard, folder)
+        for joint in plan.model.joints:
+            tensor = [_joined(checkpoint, joint)]
+            fill_shards(plan.shards, tensor, source, folder, progress)
+        rest = copied_tensors(plan.shards)
+        fill_shards(plan.shards, rest, source, folder, progress)
+        write_files(source, plan.copied, texts, folder)
+        describe_dense(reopened(folder, plan.shards))
+
+
+def _joined(checkpoint: Checkpoint, joint: Joint) -> OutputTensor:
+    pieces = [
+        as_array(checkpoint.read(tensor), tensor.dtype, tensor.shape)
+        for tensor in joint.pieces
+    ]
+    data = partial(joined, pieces, joint.neurons, joint.axis)
+    tensor = joint.tensor
+    return given(tensor.name, tensor.dtype, tensor.shape, data)
+
+
+def _copied(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the files that were the dense model's, each with the name it had."""
+    ours = ["config.json", CARVING, _CARD]
+    if _is_export(checkpoint):
+        ours.append(RECORD)
+    copied, _ = other_files(checkpoint, ours)
+    if SOURCE_CARD in copied:
+        copied[SOURCE_CARD] = _CARD
+    return copied
+
+
+def _is_export(checkpoint: Checkpoint) -> bool:
+    source = checkpoint.source
+    if RECORD not in source.files():
+        return False
+    record = parse_json(source.read(RECORD, 0, source.size(RECORD)), RECORD)
+    return record.get("schema") == EXPORT_SCHEMA
