@@ -15,7 +15,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,11 @@ def by_top_k(options: argparse.Namespace) -> list[dict[str, Any]]:
         for method in METHODS
         for top_k in several
     ]
-    dense = _kept(options, "dense", lambda: _scored(options, options.model, None))
+    dense = _scored(options, "dense", options.model, None)
     found = []
     for layers, method, top_k in cells:
         folder = carved(options, layers, method)
-        name = f"{folder.name}-{top_k}"
-        results = _kept(options, name, lambda f=folder, k=top_k: _scored(options, f, k))
+        results = _scored(options, f"{folder.name}-{top_k}", folder, top_k)
         head = compare(results, dense).headline
         found.append(
             {
@@ -123,7 +122,18 @@ def modularity(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _scored(options: argparse.Namespace, folder: Path, top_k: int | None) -> Results:
+def _scored(
+    options: argparse.Namespace, name: str, folder: Path, top_k: int | None
+) -> Results:
+    """Return the results of a model on ARC-Easy; under its name they are kept."""
+    file = options.work_dir / f"{name}.results.json"
+    if not file.exists():
+        print(f"scoring {name}", file=sys.stderr, flush=True)
+        write_atomically(file, _score(options, folder, top_k).to_json())
+    return Results.from_json(file.read_text(), file)
+
+
+def _score(options: argparse.Namespace, folder: Path, top_k: int | None) -> Results:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for gate in model.routers if top_k else ():
         gate.top_k = top_k
@@ -132,17 +142,6 @@ def _scored(options: argparse.Namespace, folder: Path, top_k: int | None) -> Res
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return evaluate_loaded(model, tokenizer, questions, name=folder.name)
-
-
-def _kept(
-    options: argparse.Namespace, name: str, score: Callable[[], Results]
-) -> Results:
-    """Return results that are kept under a name, or compute and keep them."""
-    file = options.work_dir / f"{name}.results.json"
-    if not file.exists():
-        print(f"scoring {name}", file=sys.stderr, flush=True)
-        write_atomically(file, score().to_json())
-    return Results.from_json(file.read_text(), file)
 
 
 def _emo_prune(*arguments: object) -> None:
