@@ -117,8 +117,13 @@ def modularity(options: argparse.Namespace) -> dict[str, Any]:
     """Return what `carve` measured in each layer: what picked experts hold."""
     found = {}
     for method in METHODS:
-        record = carved(options, "all", method) / "carving.json"
-        found[method] = json.loads(record.read_text())["layers"]
+        file = carved(options, "all", method) / "carving.json"
+        record = json.loads(file.read_text())
+        found[method] = {
+            "tightness": [layer["tightness"] for layer in record["layers"]],
+            "num_tokens": record["measured"]["calibration"]["num_tokens"],
+            "measured": record["measured"]["layers"],
+        }
     return found
 
 
