@@ -85,7 +85,7 @@ def by_kept_share(options: argparse.Namespace) -> dict[str, Any]:
             _emo_prune(
                 "sweep", "-m", carved(options, SOME, method), "--tasks", TASKS,
                 "--keep", KEEPS, "--scores", scores, "--lower-top-k", "--num-fewshot",
-                0, "--answer", "text", "--limit", options.limit, "--data-dir",
+                0, "--answer", "text", "--limit", options.limit_swept, "--data-dir",
                 options.data_dir, "-o", output,
             )  # fmt: skip
         swept = json.loads((output / "sweep.json").read_text())
@@ -160,7 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("model", type=Path, help="a dense checkpoint")
     made.add_argument("--work-dir", type=Path, required=True)
     made.add_argument("-o", "--output", type=Path, required=True)
-    made.add_argument("--limit", type=int, default=300, help="questions of a task")
+    made.add_argument("--limit", type=int, default=300, help="questions by top-k")
+    made.add_argument(
+        "--limit-swept", type=int, default=200, help="questions of a task"
+    )
     data = os.environ.get("EMO_PRUNE_DATA_DIR")
     made.add_argument("--data-dir", type=Path, default=data, required=data is None)
     options = made.parse_args(arguments)
@@ -170,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "num_experts": NUM_EXPERTS,
         "layers": SOME,
         "limit": options.limit,
+        "limit_swept": options.limit_swept,
         "modularity": modularity(options),
         "by_top_k": by_top_k(options),
         "by_kept_share": by_kept_share(options),
