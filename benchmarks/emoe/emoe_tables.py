@@ -51,7 +51,7 @@ def top_k_table(measured: Document) -> str:
         rows.append([_METHODS[method], *map(_with_band, cells_of)])
     return (
         f"{_table(rows)}\n\nPer cent, and points from the dense model's "
-        f"{dense['accuracy']:.1f} with the paired 95 % interval; {dense['n']} questions."
+        f"{dense['accuracy']:.1f} with the paired 95 % interval; n = {dense['n']}."
     )
 
 
