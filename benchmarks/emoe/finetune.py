@@ -1,0 +1,248 @@
+"""Fine-tune a dense model and its EMoE variants alike, and see who learnt more.
+
+    python benchmarks/emoe/finetune.py MODEL --work-dir WORK -o RESULTS.json
+
+MODEL is a dense checkpoint of the llama family. Its last layers are trained on the
+domain, ARC-Easy; scored are ARC-Easy's test questions and, outside the domain,
+ARC-Challenge and OpenBookQA. Each run is kept in WORK, so that an interrupted
+benchmark goes on.
+
+Variants (arXiv 2310.10908, its ablations): `dense`; `emoe`, clustered experts, of which
+the top k are used; `random-split`, experts of random neurons; `not-top-k`, clustered
+experts, of which k others than the top k are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from comparison import compared
+from tail import Fed, hidden_states, layers, loss
+from torch import Tensor
+from training_rows import training_rows
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    get_cosine_schedule_with_warmup,
+)
+
+from emo_prune.evaluation import evaluate_loaded
+from emo_prune.models.carved_block import EmoeGate
+from emo_prune.provenance import versions, write_atomically
+from emo_prune.tasks import TaskOptions, evaluation_set, parse_task
+
+VARIANTS = {
+    "dense": None,
+    "emoe": "kmeans",
+    "random-split": "random",
+    "not-top-k": "kmeans",
+}
+AS_DENSE = ("emoe", "random-split")  # scored as dense models, too
+SCORED = {"arc_easy": 600, "arc_challenge": 300, "openbookqa": 300}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What all variants have in common; `first` is the lowest layer that is trained."""
+
+    first: int = 26
+    carved: tuple[int, ...] = (26, 28)
+    num_experts: int = 64
+    top_k: int = 16
+    epochs: int = 2
+    rows: int = 16
+    learning_rate: float = 1e-4
+    warmup: float = 0.05
+    limit: int | None = None
+
+
+class NotTopK(EmoeGate):
+    """A gate that picks at random among all experts but the top k."""
+
+    generator: torch.Generator
+
+    def pick(self, scores: Tensor) -> Tensor:
+        """Return the ids [tokens, top_k], drawn anew at each call."""
+        drawn = torch.rand(scores.shape, generator=self.generator)
+        drawn.scatter_(-1, super().pick(scores), -1.0)
+        ids: Tensor = drawn.topk(self.top_k, dim=-1).indices
+        return ids
+
+    @classmethod
+    def instead_of(cls, gate: EmoeGate, seed: int) -> NotTopK:
+        """Return such a gate for the experts of another."""
+        made = cls(gate.experts, top_k=gate.top_k, source=gate.source)
+        made.generator = torch.Generator().manual_seed(seed)
+        return made
+
+
+def run(
+    variant: str, seed: int, options: argparse.Namespace, settings: Settings
+) -> dict[str, Any]:
+    """Train one variant with one seed, and score it as trained and as a dense model."""
+    torch.manual_seed(seed)
+    model = load(variant, seed, options, settings)
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    rows = training_rows(options.data_dir, tokenizer, settings.limit)
+    fed = feed(rows, options, settings, model)
+    began = time.perf_counter()
+    losses = train(model, fed, seed, settings)
+    seconds = time.perf_counter() - began
+    note(f"{variant}, seed {seed}: trained in {seconds:.0f} s, losses {losses}")
+    scores = score(model, tokenizer, options)
+    found = {"variant": variant, "seed": seed, "losses": losses, "scores": scores}
+    if variant in AS_DENSE:
+        for gate in model.routers:
+            gate.top_k = settings.num_experts  # all of them: the dense layer
+        found["scores_as_dense"] = score(model, tokenizer, options)
+    return found | {"train_seconds": round(seconds, 1)}
+
+
+def load(
+    variant: str, seed: int, options: argparse.Namespace, settings: Settings
+) -> Any:
+    """Return the model of a variant, carved if need be."""
+    method = VARIANTS[variant]
+    folder = options.model
+    if method is not None:
+        folder = options.work_dir / f"carved-{method}"
+        if not folder.exists():
+            carve(options.model, folder, method, settings)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if method is not None:
+        # small experts: on a processor all of them at once are the fastest
+        model.set_experts_implementation("eager")
+    if variant == "not-top-k":
+        for layer in settings.carved:
+            block = model.base_model.layers[layer].mlp
+            block.gate = NotTopK.instead_of(block.gate, seed)
+    return model
+
+
+def carve(model: Path, output: Path, method: str, settings: Settings) -> None:
+    """Carve a dense checkpoint by the command that users run."""
+    command = [sys.executable, "-m", "emo_prune", "carve", model, "-o", output]
+    command += ["--layers", ",".join(map(str, settings.carved)), "--method", method]
+    command += ["--num-experts", settings.num_experts, "--top-k", settings.top_k]
+    subprocess.run(list(map(str, command)), check=True)
+
+
+def feed(
+    rows: Sequence[Any], options: argparse.Namespace, settings: Settings, model: Any
+) -> list[Fed]:
+    """Return the training rows with what the frozen layers make of them, kept."""
+    file = options.work_dir / "hidden.pt"
+    if not file.exists():
+        note(f"running {len(rows)} questions through the frozen layers")
+        found = hidden_states(model, settings.first, rows)
+        torch.save([(row.ids, row.hidden, row.start) for row in found], file)
+    return [Fed(*row) for row in torch.load(file)]
+
+
+def train(
+    model: Any, rows: Sequence[Fed], seed: int, settings: Settings
+) -> list[float]:
+    """Train the last layers and the norm; return the mean loss of each epoch."""
+    decoder = model.base_model
+    trained = [
+        *decoder.layers[settings.first :].parameters(),
+        *decoder.norm.parameters(),
+    ]
+    model.requires_grad_(False)
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    batches = -(-len(rows) // settings.rows)
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=0.0)
+    steps = batches * settings.epochs
+    schedule = get_cosine_schedule_with_warmup(
+        optimizer, round(settings.warmup * steps), steps
+    )
+    order, losses = random.Random(seed), []
+    model.train()
+    with layers(decoder, slice(settings.first, None)):
+        for _ in range(settings.epochs):
+            shuffled = order.sample(rows, len(rows))
+            total = 0.0
+            for start in range(0, len(rows), settings.rows):
+                found = loss(model, shuffled[start : start + settings.rows])
+                torch.autograd.backward(found)
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+                total += float(found.detach())
+            losses.append(round(total / batches, 4))
+    model.eval()
+    return losses
+
+
+def score(
+    model: Any, tokenizer: Any, options: argparse.Namespace
+) -> dict[str, list[int]]:
+    """Return for each task which questions are answered right, by emo-prune's eval."""
+    found = {}
+    for name, limit in SCORED.items():
+        questions = evaluation_set(
+            parse_task(name),
+            TaskOptions(data_dir=options.data_dir, num_fewshot=0),
+            min(limit, options.limit_scored or limit),
+        )
+        results = evaluate_loaded(model, tokenizer, questions, name=name)
+        (task,) = results.tasks
+        found[name] = [int(question.score) for question in task.questions]
+    return found
+
+
+def note(text: str) -> None:
+    """Say what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is not there yet, and write the summary."""
+    made = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    made.add_argument("model", type=Path, help="a dense checkpoint")
+    made.add_argument("--work-dir", type=Path, required=True)
+    made.add_argument("-o", "--output", type=Path, required=True)
+    made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    made.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    made.add_argument("--learning-rate", type=float, default=1e-4)
+    made.add_argument("--limit", type=int, help="questions to train on")
+    made.add_argument("--limit-scored", type=int, help="questions to score of a task")
+    data = os.environ.get("EMO_PRUNE_DATA_DIR")
+    made.add_argument("--data-dir", type=Path, default=data, required=data is None)
+    options = made.parse_args(arguments)
+    settings = Settings(learning_rate=options.learning_rate, limit=options.limit)
+    options.work_dir.mkdir(parents=True, exist_ok=True)
+    runs = []
+    for seed in options.seeds:
+        for variant in options.variants:
+            file = options.work_dir / f"{variant}-{seed}.json"
+            if not file.exists():
+                found = run(variant, seed, options, settings)
+                write_atomically(file, json.dumps(found))
+            runs.append(json.loads(file.read_text()))
+    document = {
+        "schema": "emo-prune/benchmark-emoe-finetune/1",
+        "settings": asdict(settings),
+        "scored": SCORED,
+        **compared(runs),
+        "versions": versions("emo-prune", "torch", "transformers", "lm-eval"),
+    }
+    write_atomically(options.output, json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
