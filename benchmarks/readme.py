@@ -18,14 +18,22 @@ from typing import Any
 from emo_prune.architectures import ARCHITECTURES
 
 BENCHMARKS = Path(__file__).resolve().parent
-sys.path.append(str(BENCHMARKS / "modularity"))
+sys.path += [str(BENCHMARKS / "modularity"), str(BENCHMARKS / "emoe")]
 
+from emoe_tables import (  # noqa: E402
+    carving_table,
+    finetuning_table,
+    kept_share_table,
+    modularity_table,
+    top_k_table,
+)
 from findings import findings, short_table  # noqa: E402
 from tables import cost_table, routing_table  # noqa: E402
 
 README = BENCHMARKS.parent / "README.md"
 MODULARITY = BENCHMARKS.parent / "docs" / "modularity.md"
 PRETRAINING = BENCHMARKS.parent / "docs" / "pretraining.md"
+EMOE = BENCHMARKS.parent / "docs" / "emoe.md"
 
 
 def main() -> None:
@@ -39,6 +47,7 @@ def main() -> None:
 def pages() -> dict[Path, dict[str, str]]:
     """Return what each page's marked parts should say."""
     costs, routing = _read("modularity.json"), _read("modularity-routing.json")
+    measured = _read("emoe.json")
     return {
         README: {
             "figures": figures(),
@@ -51,6 +60,13 @@ def pages() -> dict[Path, dict[str, str]]:
             "routing": routing_table(routing),
         },
         PRETRAINING: {"speed": speed(), "worlds": worlds()},
+        EMOE: {
+            "carve": carving_table(_read("carve.json")),
+            "modularity": modularity_table(measured),
+            "top-k": top_k_table(measured),
+            "kept-share": kept_share_table(measured),
+            "finetuning": finetuning_table(_read("emoe-finetune.json")),
+        },
     }
 
 

@@ -77,7 +77,9 @@ def finetuning_table(found: Document) -> str:
     rows = [["variant", *(_TASKS[task] for task in tasks)]]
     for variant, scores in found["variants"].items():
         rows.append([variant, *(_from_dense(scores[task], variant) for task in tasks)])
-    return _table(rows)
+    questions = ", ".join(str(found["scored"][task]) for task in tasks)
+    seeds = ", ".join(map(str, found["seeds"]))
+    return f"{_table(rows)}\n\nSeeds: {seeds}; questions: {questions}."
 
 
 def carving_table(found: Document) -> str:
