@@ -83,8 +83,7 @@ def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> Carvin
     calibrated = None
     if request.measuring is not None:
         calibrated = request.measuring.tokens(plan.config, folder, watcher)
-    total = sum(shard.num_bytes for shard in plan.shards)
-    with watcher.track("carving", total, "bytes") as advance:
+    with watcher.track("carving", plan.shard_bytes, "bytes") as advance:
         record = carve(plan, request.destination, force=request.force, progress=advance)
     _remember(record, folder, request)
     say_what_was_not_kept(checkpoint, watcher)
@@ -115,8 +114,7 @@ def restore_model(
     plan = plan_restoring(
         describe_carved(checkpoint), max_shard_bytes=request.max_shard_bytes
     )
-    total = sum(shard.num_bytes for shard in plan.shards)
-    with watcher.track("joining", total, "bytes") as advance:
+    with watcher.track("joining", plan.shard_bytes, "bytes") as advance:
         restore_dense(plan, request.destination, force=request.force, progress=advance)
     say_what_was_not_kept(checkpoint, watcher)
     return plan

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 from emo_prune.architectures.layout import MoELayer, MoEModel
-from emo_prune.checkpoint import ByteRange, OutputTensor, Tensor
+from emo_prune.checkpoint import DTYPE_BITS, ByteRange, OutputTensor, Tensor
 from emo_prune.errors import LayoutMismatch
+
+NOWHERE = ""  # the file of bytes that are no file's
 
 
 def subset_tensors(
@@ -40,6 +43,18 @@ def whole(tensor: Tensor, name: str | None = None) -> OutputTensor:
         shape=tensor.shape,
         ranges=(ByteRange(tensor.shard, tensor.start, tensor.end),),
     )
+
+
+def computed(
+    name: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    data: Callable[[], bytes] | None = None,
+) -> OutputTensor:
+    """Return a tensor whose bytes `data` returns, once it is known."""
+    num_bytes = math.prod(shape) * DTYPE_BITS[dtype] // 8
+    ranges = (ByteRange(NOWHERE, 0, num_bytes, data),)
+    return OutputTensor(name=name, dtype=dtype, shape=shape, ranges=ranges)
 
 
 def rows(tensor: Tensor, kept: Sequence[int]) -> OutputTensor:

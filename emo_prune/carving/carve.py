@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,17 +13,18 @@ from numpy.typing import NDArray
 import emo_prune
 from emo_prune.architectures import dense_fingerprint, describe
 from emo_prune.architectures.carved import NEURONS
+from emo_prune.architectures.subset import computed
 from emo_prune.carving.card import carving_card
 from emo_prune.carving.clustering import Keys, assign, tightness, unit_keys
 from emo_prune.carving.cut import as_array, as_numbers, neurons_of, piece, piece_shape
 from emo_prune.carving.dense import DenseLayer
 from emo_prune.carving.flops import carved_flops, dense_flops
-from emo_prune.carving.plan import CarvePlan, copied_tensors, expert_name, given
+from emo_prune.carving.plan import CarvePlan, copied_tensors, expert_name
 from emo_prune.carving.record import CARVING, SCHEMA, CarvedLayer, CarvingRecord
 from emo_prune.checkpoint import OutputTensor, create_shard, fill_shards
 from emo_prune.errors import CarvingError
 from emo_prune.export import check_destination
-from emo_prune.export.plan import SOURCE_CARD, index_of
+from emo_prune.export.plan import SOURCE_CARD, config_text, index_of
 from emo_prune.export.publishing import appearing, reopened, write_files
 from emo_prune.provenance import readable_json, versions
 
@@ -70,7 +70,7 @@ def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLaye
     neurons, tight = _cluster(plan, layer)
     write(
         [
-            given(
+            computed(
                 expert_name(layer, expert, NEURONS),
                 "I32",
                 ids.shape,
@@ -123,7 +123,7 @@ def _pieces(
     raw = as_array(plan.model.checkpoint.read(tensor), tensor.dtype, tensor.shape)
     shape = piece_shape(tensor, axis, plan.expert_size)
     return [
-        given(
+        computed(
             expert_name(layer, expert, part),
             tensor.dtype,
             shape,
@@ -168,7 +168,7 @@ def _texts(plan: CarvePlan, record: CarvingRecord) -> dict[str, str]:
     """Return the text files that are new."""
     has_source_card = SOURCE_CARD in plan.copied.values()
     return {
-        "config.json": json.dumps(plan.config, indent=2, ensure_ascii=False) + "\n",
+        "config.json": config_text(plan.config),
         CARVING: readable_json(record.to_json()),
         "README.md": carving_card(record, has_source_card=has_source_card),
         **index_of(plan.shards),

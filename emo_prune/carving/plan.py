@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.architectures.carved import NEURONS
-from emo_prune.architectures.subset import whole
+from emo_prune.architectures.subset import NOWHERE, computed, whole
 from emo_prune.carving.cut import piece_shape
 from emo_prune.carving.dense import DenseLayer, DenseModel
 from emo_prune.carving.record import CARVING
 from emo_prune.carving.settings import CarveSettings, check_settings
-from emo_prune.checkpoint import DTYPE_BITS, ByteRange, OutputTensor, Shard
-from emo_prune.export.plan import DEFAULT_SHARD_BYTES, in_shards, other_files
+from emo_prune.checkpoint import OutputTensor, Shard
+from emo_prune.export.plan import (
+    DEFAULT_SHARD_BYTES,
+    OutputPlan,
+    in_shards,
+    other_files,
+)
 
-_NOWHERE = ""  # the file of bytes that are made here
 _OURS = ("config.json", CARVING)
 # What readers of a config look for; `dense_config` has everything.
 _COPIED = ("dtype", "torch_dtype", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CarvePlan:
+class CarvePlan(OutputPlan):
     """What a carving will write.
 
-    `layers` are those carved; `copied` maps files of the source to their names in the
-    output; `left_out` are files that are not copied.
+    `layers` are those carved; `left_out` are files that are not copied.
     """
 
     model: DenseModel
     settings: CarveSettings
     layers: tuple[DenseLayer, ...]
     config: Mapping[str, Any]
-    shards: tuple[Shard, ...]
-    copied: Mapping[str, str]
     left_out: Sequence[str]
 
     @property
     def num_bytes(self) -> int:
         """Bytes on disk, but for a few texts."""
-        source = self.model.checkpoint.source
-        shards = sum(shard.num_bytes for shard in self.shards)
-        return shards + sum(source.size(file) for file in self.copied)
+        return self.disk_bytes(self.model.checkpoint.source)
 
     @property
     def expert_size(self) -> int:
@@ -100,23 +98,13 @@ def _tensors(
         shape = piece_shape(tensor, model.feed_forward.axis(part) or 0, size)
         for expert in range(settings.num_experts):
             name = expert_name(layer, expert, part)
-            outputs.append(given(name, tensor.dtype, shape))
+            outputs.append(computed(name, tensor.dtype, shape))
     for layer in layers:
         for expert in range(settings.num_experts):
-            outputs.append(given(expert_name(layer, expert, NEURONS), "I32", (size,)))
+            outputs.append(
+                computed(expert_name(layer, expert, NEURONS), "I32", (size,))
+            )
     return outputs
-
-
-def given(
-    name: str,
-    dtype: str,
-    shape: tuple[int, ...],
-    data: Callable[[], bytes] | None = None,
-) -> OutputTensor:
-    """Return a tensor whose bytes `data` returns, once it is known."""
-    num_bytes = math.prod(shape) * DTYPE_BITS[dtype] // 8
-    ranges = (ByteRange(_NOWHERE, 0, num_bytes, data),)
-    return OutputTensor(name=name, dtype=dtype, shape=shape, ranges=ranges)
 
 
 def copied_tensors(shards: Sequence[Shard]) -> list[OutputTensor]:
@@ -125,7 +113,7 @@ def copied_tensors(shards: Sequence[Shard]) -> list[OutputTensor]:
         tensor
         for shard in shards
         for tensor in shard.tensors
-        if tensor.ranges[0].file != _NOWHERE
+        if tensor.ranges[0].file != NOWHERE
     ]
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from emo_prune.architectures.subset import whole
+from emo_prune.architectures.subset import computed, whole
 from emo_prune.carving.carved import CarvedModel, Joint
 from emo_prune.carving.cut import as_array, joined
 from emo_prune.carving.dense import describe_dense
-from emo_prune.carving.plan import copied_tensors, given
+from emo_prune.carving.plan import copied_tensors
 from emo_prune.carving.record import CARVING, SCHEMA
 from emo_prune.checkpoint import (
     Checkpoint,
     OutputTensor,
-    Shard,
     create_shard,
     fill_shards,
     parse_json,
@@ -26,6 +24,8 @@ from emo_prune.export import RECORD, check_destination
 from emo_prune.export.plan import (
     DEFAULT_SHARD_BYTES,
     SOURCE_CARD,
+    OutputPlan,
+    config_text,
     in_shards,
     index_of,
     other_files,
@@ -37,24 +37,15 @@ _CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RestorePlan:
+class RestorePlan(OutputPlan):
     """What putting a carved model together will write."""
 
     model: CarvedModel
-    shards: tuple[Shard, ...]
-    copied: Mapping[str, str]
-
-    @property
-    def num_tensors(self) -> int:
-        """Tensors in the output."""
-        return sum(len(shard.tensors) for shard in self.shards)
 
     @property
     def num_bytes(self) -> int:
         """Bytes on disk, but for a few texts."""
-        source = self.model.checkpoint.source
-        shards = sum(shard.num_bytes for shard in self.shards)
-        return shards + sum(source.size(file) for file in self.copied)
+        return self.disk_bytes(self.model.checkpoint.source)
 
 
 def plan_restoring(
@@ -63,7 +54,7 @@ def plan_restoring(
     """Plan to put a carved model together; reads and writes nothing."""
     joints = {joint.tensor.name for joint in model.joints}
     tensors = [
-        given(tensor.name, tensor.dtype, tensor.shape)
+        computed(tensor.name, tensor.dtype, tensor.shape)
         if tensor.name in joints
         else whole(tensor)
         for tensor in model.dense.checkpoint.tensors.values()
@@ -94,9 +85,8 @@ def restore_dense(
     checkpoint = plan.model.checkpoint
     source = checkpoint.source
     check_destination(source, destination, force=force, schema=SCHEMA, record=CARVING)
-    config = dict(plan.model.dense.config)
     texts = {
-        "config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
+        "config.json": config_text(plan.model.dense.config),
         **index_of(plan.shards),
     }
     with appearing(destination, plan.num_bytes, force=force) as folder:
@@ -118,7 +108,7 @@ def _joined(checkpoint: Checkpoint, joint: Joint) -> OutputTensor:
     ]
     data = partial(joined, pieces, joint.neurons, joint.axis)
     tensor = joint.tensor
-    return given(tensor.name, tensor.dtype, tensor.shape, data)
+    return computed(tensor.name, tensor.dtype, tensor.shape, data)
 
 
 def _copied(checkpoint: Checkpoint) -> dict[str, str]:

@@ -209,7 +209,7 @@ def _restore(common: dict[str, Any], *, json: bool) -> None:
         return
     from emo_prune.report.units import format_bytes
 
-    weight = format_bytes(sum(shard.num_bytes for shard in plan.shards))
+    weight = format_bytes(plan.shard_bytes)
     console.result(
         f"wrote {request.destination}: {plan.num_tensors} tensors, {weight} of weights"
     )

@@ -11,6 +11,7 @@ from emo_prune.architectures import MoEModel, fingerprint, prune_config
 from emo_prune.architectures.subset import subset_tensors
 from emo_prune.checkpoint import (
     DTYPE_BITS,
+    ByteSource,
     Checkpoint,
     OutputTensor,
     Shard,
@@ -37,19 +38,14 @@ _OURS = ("config.json", RECORD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportPlan:
-    """What an export will write.
+class OutputPlan:
+    """The files that a checkpoint written here will hold.
 
-    `copied` maps files of the source to their names in the output; `written` holds
-    the text files that are new or edited.
+    `copied` maps files of the source to their names in the output.
     """
 
-    model: MoEModel
-    record: ExportRecord
     shards: tuple[Shard, ...]
-    config: Mapping[str, Any]
     copied: Mapping[str, str]
-    written: Mapping[str, str]
 
     @property
     def num_tensors(self) -> int:
@@ -57,14 +53,29 @@ class ExportPlan:
         return sum(len(shard.tensors) for shard in self.shards)
 
     @property
+    def shard_bytes(self) -> int:
+        """Bytes of the files of weights, headers included."""
+        return sum(shard.num_bytes for shard in self.shards)
+
+    def disk_bytes(self, source: ByteSource) -> int:
+        """Return the bytes of weights and copied files on disk."""
+        return self.shard_bytes + sum(source.size(file) for file in self.copied)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan(OutputPlan):
+    """What an export will write; `written` holds the text files, new or edited."""
+
+    model: MoEModel
+    record: ExportRecord
+    config: Mapping[str, Any]
+    written: Mapping[str, str]
+
+    @property
     def num_bytes(self) -> int:
         """Bytes on disk, headers and copied files included."""
-        source = self.model.checkpoint.source
-        return (
-            sum(shard.num_bytes for shard in self.shards)
-            + sum(source.size(file) for file in self.copied)
-            + sum(len(text.encode()) for text in self.written.values())
-        )
+        texts = sum(len(text.encode()) for text in self.written.values())
+        return self.disk_bytes(self.model.checkpoint.source) + texts
 
     @property
     def config_changes(self) -> dict[str, tuple[Any, Any]]:
@@ -119,7 +130,7 @@ def plan_export(
         config=config,
         copied=copied,
         written={
-            "config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n",
+            "config.json": config_text(config),
             RECORD: record.to_text(),
             "README.md": model_card(
                 record, has_source_card=SOURCE_CARD in copied.values()
@@ -186,6 +197,11 @@ def _parent(model: MoEModel) -> Mapping[str, Any] | None:
     if RECORD not in source.files():
         return None
     return parse_json(source.read(RECORD, 0, source.size(RECORD)), RECORD)
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """Return a config.json as transformers lays it out, its keys in the given order."""
+    return json.dumps(dict(config), indent=2, ensure_ascii=False) + "\n"
 
 
 def index_of(shards: tuple[Shard, ...]) -> dict[str, str]:

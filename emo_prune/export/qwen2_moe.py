@@ -11,12 +11,12 @@ Source: `transformers/models/qwen2_moe/modeling_qwen2_moe.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emo_prune.architectures import MoELayer, MoEModel
-from emo_prune.architectures.subset import rows, whole
-from emo_prune.checkpoint import ByteRange, ByteSource, OutputTensor, Tensor
+from emo_prune.architectures.subset import computed, rows, whole
+from emo_prune.checkpoint import ByteSource, OutputTensor, Tensor
 from emo_prune.errors import NotExact
 
 _LAYER_NAMES = {
@@ -128,24 +128,13 @@ def _doubled(tensor: Tensor, name: str, source: ByteSource) -> OutputTensor:
 
         return double(source.read(tensor.shard, tensor.start, tensor.end), tensor)
 
-    return _computed(tensor.dtype, tensor.shape, name, tensor.num_bytes, data)
+    return computed(name, tensor.dtype, tensor.shape, data)
 
 
 def _zeros(name: str, like: Tensor) -> OutputTensor:
     shape = (1, *like.shape[1:])
     num_bytes = like.num_bytes // like.shape[0]
-    return _computed(like.dtype, shape, name, num_bytes, lambda: bytes(num_bytes))
-
-
-def _computed(
-    dtype: str,
-    shape: tuple[int, ...],
-    name: str,
-    num_bytes: int,
-    data: Callable[[], bytes],
-) -> OutputTensor:
-    pieces = (ByteRange("", 0, num_bytes, data),)
-    return OutputTensor(name=name, dtype=dtype, shape=shape, ranges=pieces)
+    return computed(name, like.dtype, shape, lambda: bytes(num_bytes))
 
 
 def qwen2_moe_config(
