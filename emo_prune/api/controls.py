@@ -18,7 +18,14 @@ from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import Limits, MoEModel
 from emo_prune.errors import SettingsError
 from emo_prune.evaluation import Control, ControlKind, Results, against_control
-from emo_prune.selection import Budget, Selection, choose_at_random, parse_keep
+from emo_prune.routing import LayerRouting
+from emo_prune.selection import (
+    NEED_OUTPUTS,
+    Budget,
+    Selection,
+    choose_at_random,
+    parse_keep,
+)
 from emo_prune.tasks import (
     MMLU_CATEGORIES,
     MMLU_PRO_CATEGORIES,
@@ -76,39 +83,41 @@ def parse_control(text: str) -> WantedControl:
 
 def plan_controls(
     wanted: Sequence[WantedControl],
-    selection: Selection,
+    selections: Sequence[Selection],
     model: MoEModel,
     folder: Path,
     data_dir: Path | None,
     watcher: Watcher,
-) -> tuple[PlannedControl, ...]:
-    """Find and check all that a selection's controls need, but for the model.
+) -> list[tuple[PlannedControl, ...]]:
+    """Find and check all that the controls of each selection need, but for the model.
 
     `folder` holds the model. Another task's examples are as many as the selection's,
-    made as those were, and choose by its score.
+    made as those were, and choose by its score; selections share them.
 
     Raises:
         SettingsError: no other task is known, or a random selection has none.
         EmoPruneError: the other task or its data cannot be used.
     """
     limits = Limits.of(model)
-    planned: list[PlannedControl] = []
-    for one in wanted:
+    known: dict[object, _Examples] = {}
+
+    def examples_of(selection: Selection, other: Task) -> _Examples:
+        options = _as_calibrated(selection, other, data_dir)
+        key = (other, options)
+        if key not in known:
+            found = calibrate(other, options, model.config, folder, watcher)
+            known[key] = _Examples(found)
+        return known[key]
+
+    def planned(one: WantedControl, selection: Selection) -> PlannedControl:
         if one.kind == "random":
-            budget = _budget(selection)
-            planned.append(_Random(limits=limits, budget=budget))
-            continue
+            return _Random(limits=limits, budget=_budget(selection))
         other = one.other or _neighbour(str(selection.calibration["task"]))
         _refuse_same_task(other, selection)
-        options = _as_calibrated(selection, other, data_dir)
-        planned.append(
-            _OtherTask(
-                selection=selection,
-                limits=limits,
-                calibrated=calibrate(other, options, model.config, folder, watcher),
-            )
-        )
-    return tuple(planned)
+        examples = examples_of(selection, other)
+        return _OtherTask(selection=selection, limits=limits, examples=examples)
+
+    return [tuple(planned(one, of) for one in wanted) for of in selections]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,14 +151,14 @@ class _Random:
 class _OtherTask:
     selection: Selection
     limits: Limits
-    calibrated: Calibrated
+    examples: _Examples
 
     @property
     def documents(self) -> frozenset[str]:
-        return frozenset(self.calibrated.facts["documents"])
+        return frozenset(self.examples.calibrated.facts["documents"])
 
     def score(self, results: Results, model: MaskedModel) -> Control:
-        name = f"experts of {self.calibrated.facts['task']}"
+        name = f"experts of {self.examples.calibrated.facts['task']}"
         scored = model.score(name, self._chosen(model), self.selection.top_k)
         return against_control(results, [scored], kind="other-task", name=name)
 
@@ -162,14 +171,35 @@ class _OtherTask:
             seed=int(method.get("seed", 0)),
             greedy=bool(method["greedy"]),
         )
-        batches = self.calibrated.batches
-        layers = observe_loaded(
-            model.loaded, model.opened, batches, chooser, model.watcher
-        )
+        layers = self.examples.routing(model, chooser)
         if not chooser.greedy:
             for layer in layers:
                 chooser.choose(layer)
         return {layer.layer: layer.kept for layer in chooser.chosen}
+
+
+class _Examples:
+    """Another task's examples, and what came of running them through the model."""
+
+    def __init__(self, calibrated: Calibrated) -> None:
+        self.calibrated = calibrated
+        self._observed: dict[bool, list[LayerRouting]] = {}
+
+    def routing(self, model: MaskedModel, chooser: Chooser) -> list[LayerRouting]:
+        """Return the routing of each layer; only a greedy choice runs them again."""
+        outputs = chooser.score in NEED_OUTPUTS
+        if outputs in self._observed and not chooser.greedy:
+            return self._observed[outputs]
+        layers = observe_loaded(
+            model.loaded,
+            model.opened,
+            self.calibrated.batches,
+            chooser,
+            model.watcher,
+        )
+        if not chooser.greedy:
+            self._observed[outputs] = layers
+        return layers
 
 
 def _budget(selection: Selection) -> Budget:

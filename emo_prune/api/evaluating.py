@@ -17,6 +17,7 @@ from emo_prune.api.scoring import (
 )
 from emo_prune.api.subject import Subject, subject
 from emo_prune.api.watcher import Watcher
+from emo_prune.architectures import MoEModel
 from emo_prune.errors import EvaluationError, SettingsError
 from emo_prune.evaluation import Comparison, Results, compare, evaluate
 from emo_prune.tasks import EvaluationSet
@@ -37,13 +38,18 @@ class EvaluateRequest(WhatToScore):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """A request whose every part has been found and checked."""
+    """A request whose every part has been found and checked.
+
+    source: where there are controls, the baseline's checkpoint, which they are scored
+    on.
+    """
 
     request: EvaluateRequest
     model: Subject
     baseline: Subject | None
     scored: EvaluationSet
     controls: tuple[PlannedControl, ...]
+    source: MoEModel | None
 
 
 def evaluate_task(
@@ -77,8 +83,8 @@ def evaluate_tasks(
         if job.baseline is None:
             yield results, None
             continue
-        if job.controls:
-            yield results, _controlled(job, job.baseline, results, watcher)
+        if job.source is not None:
+            yield results, _controlled(job, job.baseline, job.source, results, watcher)
             continue
         key = (job.baseline.folder, job.request.task, job.request.options)
         if key not in known:
@@ -96,11 +102,13 @@ def _prepare(request: EvaluateRequest, watcher: Watcher) -> _Job:
     elif request.baseline is not None:
         baseline = subject(request.baseline)
     controls: tuple[PlannedControl, ...] = ()
+    source = None
     if request.controls and baseline and model.record:
-        controls = plan_controls(
+        source, _ = open_local(str(baseline.folder))
+        (controls,) = plan_controls(
             request.controls,
-            model.record.selection,
-            open_local(str(baseline.folder))[0],
+            [model.record.selection],
+            source,
             baseline.folder,
             request.options.data_dir,
             watcher,
@@ -114,6 +122,7 @@ def _prepare(request: EvaluateRequest, watcher: Watcher) -> _Job:
         baseline=baseline,
         scored=scored,
         controls=controls,
+        source=source,
     )
 
 
@@ -155,11 +164,10 @@ def _source_of_controls(model: Subject, baseline: str | None) -> str:
 
 
 def _controlled(
-    job: _Job, source: Subject, results: Results, watcher: Watcher
+    job: _Job, whole: Subject, source: MoEModel, results: Results, watcher: Watcher
 ) -> Comparison:
     """Score the source with all its experts and with those of each control."""
-    opened, _ = open_local(str(source.folder))
-    with masked_model(job.request, source, opened, job.scored, watcher) as model:
+    with masked_model(job.request, whole, source, job.scored, watcher) as model:
         comparison = compare(results, model.whole())
         found = tuple(one.score(results, model) for one in job.controls)
     return replace(comparison, controls=found)

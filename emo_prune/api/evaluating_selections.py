@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from emo_prune.api.controls import PlannedControl, WantedControl, plan_controls
+from emo_prune.api.controls import WantedControl, plan_controls
 from emo_prune.api.masked_model import masked_model
 from emo_prune.api.opening import open_local
 from emo_prune.api.scoring import WhatToScore, prompts_to_score
@@ -41,22 +41,19 @@ def evaluate_selections(
     watcher = watcher or Watcher()
     whole = subject(request.model)
     opened, identity = open_local(str(whole.folder))
-    planned: list[tuple[PlannedControl, ...]] = []
     documents = set(whole.documents)
     for selection in request.selections:
         check_selection(selection, opened, identity)
         documents.update(selection.calibration["documents"])
-    for selection in request.selections:
-        controls = plan_controls(
-            request.controls,
-            selection,
-            opened,
-            whole.folder,
-            request.options.data_dir,
-            watcher,
-        )
-        documents.update(*(control.documents for control in controls))
-        planned.append(controls)
+    planned = plan_controls(
+        request.controls,
+        request.selections,
+        opened,
+        whole.folder,
+        request.options.data_dir,
+        watcher,
+    )
+    documents.update(*(one.documents for controls in planned for one in controls))
     scored = prompts_to_score(request, whole, frozenset(documents), watcher)
     with masked_model(request, whole, opened, scored, watcher) as model:
         baseline = model.whole()

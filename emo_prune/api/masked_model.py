@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from emo_prune.api.scoring import WhatToScore, score_named
+from emo_prune.api.scoring import ScoringOptions, lent, score_named
 from emo_prune.api.subject import Subject
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
-from emo_prune.evaluation import Results, scorer
+from emo_prune.evaluation import Results
 from emo_prune.selection import Selection
 from emo_prune.tasks import EvaluationSet
 
@@ -48,24 +48,18 @@ class MaskedModel:
 
 @contextmanager
 def masked_model(
-    request: WhatToScore,
+    request: ScoringOptions,
     whole: Subject,
     opened: MoEModel,
     scored: EvaluationSet,
     watcher: Watcher,
 ) -> Iterator[MaskedModel]:
     """Load a model once, and lend it."""
-    from emo_prune.models.loading import load_model, load_tokenizer
+    from emo_prune.models.loading import load_model
 
     watcher.say(f"loading {whole.name}")
     model = load_model(whole.folder, device=request.device, dtype=request.dtype)
-    with scorer(
-        model,
-        load_tokenizer(whole.folder),
-        batch_size=request.batch_size,
-        share_prefixes=request.share_prefixes,
-        say=watcher.say,
-    ) as lm:
+    with lent(model, whole.folder, request, watcher) as lm:
         yield MaskedModel(
             opened=opened,
             loaded=model,

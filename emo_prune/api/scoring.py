@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from emo_prune.api.calibrating import chat_template
 from emo_prune.api.subject import Subject
 from emo_prune.api.watcher import Advance, Watcher
-from emo_prune.evaluation import Results, evaluate_with, refuse_overlap
+from emo_prune.evaluation import Results, evaluate_with, refuse_overlap, scorer
 from emo_prune.tasks import EvaluationSet, Task, TaskOptions, evaluation_set
 
 if TYPE_CHECKING:
@@ -17,11 +19,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WhatToScore:
-    """A model (an export, another folder, or a Hub id) and what to ask it, and how."""
+class ScoringOptions:
+    """How prompts are made, and how a model answers them."""
 
-    model: str
-    task: Task
     options: TaskOptions = field(default_factory=TaskOptions)
     limit: int | None = None
     allow_overlap: bool = False
@@ -29,6 +29,14 @@ class WhatToScore:
     dtype: str = "auto"
     batch_size: int | None = None
     share_prefixes: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatToScore(ScoringOptions):
+    """A model (an export, another folder, or a Hub id) and what to ask it, and how."""
+
+    model: str
+    task: Task
 
 
 def prompts_to_score(
@@ -60,6 +68,21 @@ def check_overlap(
     overlap = refuse_overlap(scored, documents, allow=allow)
     if overlap:
         watcher.say(f"{overlap} documents to be scored have chosen experts")
+
+
+def lent(
+    model: Any, folder: Path, options: ScoringOptions, watcher: Watcher
+) -> AbstractContextManager[ScoringLM]:
+    """Lend a loaded model to lm-eval; `folder` holds its tokenizer."""
+    from emo_prune.models.loading import load_tokenizer
+
+    return scorer(
+        model,
+        load_tokenizer(folder),
+        batch_size=options.batch_size,
+        share_prefixes=options.share_prefixes,
+        say=watcher.say,
+    )
 
 
 def score_named(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from emo_prune.api.calibrating import RunOptions
 from emo_prune.api.choosing import model_facts
 from emo_prune.api.masked_model import routing_as
-from emo_prune.api.scoring import score_named
+from emo_prune.api.scoring import lent, score_named
 from emo_prune.api.streaming import resolved_dtype
 from emo_prune.api.subject import Subject
 from emo_prune.api.sweep_cells import CellOptions
@@ -24,7 +24,7 @@ from emo_prune.api.sweep_tasks import SweepTask
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
 from emo_prune.errors import SweepError
-from emo_prune.evaluation import Results, scorer
+from emo_prune.evaluation import Results
 from emo_prune.provenance import digest_of, versions
 from emo_prune.selection import Limits, ScoresFile, Selection
 from emo_prune.tasks import EvaluationSet
@@ -147,18 +147,11 @@ class Bench:
 
     def _lend(self, order: Score) -> ScoringLM:
         """Return the model as lm-eval takes it; lent anew for each task."""
-        from emo_prune.models.loading import load_tokenizer
-
         if self._lm is None or self._task != order.task:
             self.close()
+            folder = order.subject.folder
             self._lm = self._lent.enter_context(
-                scorer(
-                    self._model,
-                    load_tokenizer(order.subject.folder),
-                    batch_size=self._options.batch_size,
-                    share_prefixes=self._options.share_prefixes,
-                    say=self._watcher.say,
-                )
+                lent(self._model, folder, self._options, self._watcher)
             )
             self._task = order.task
         return self._lm

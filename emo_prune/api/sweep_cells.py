@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emo_prune.api.scoring import ScoringOptions
 from emo_prune.api.selecting import select_from_scores
 from emo_prune.api.subject import Subject
 from emo_prune.api.sweep_state import SweepState
 from emo_prune.api.sweep_tasks import SweepTask
 from emo_prune.architectures import MoEModel
 from emo_prune.selection import NEED_OUTPUTS, Budget, Selection
-from emo_prune.tasks import TaskOptions
 
 FULL = "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellOptions:
-    """How prompts are made, and how every cell of a sweep is counted and scored."""
+class CellOptions(ScoringOptions):
+    """How every cell of a sweep is counted and scored."""
 
-    options: TaskOptions
-    limit: int | None = None
     lower_top_k: bool = False
-    allow_overlap: bool = False
-    device: str | None = None
-    dtype: str = "auto"
-    batch_size: int | None = None
-    share_prefixes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

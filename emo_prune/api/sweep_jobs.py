@@ -19,7 +19,6 @@ from emo_prune.api.sweep_tasks import SweepTask
 from emo_prune.api.watcher import Watcher
 from emo_prune.provenance import write_atomically
 from emo_prune.selection import ScoresFile, read_scores, write_scores
-from emo_prune.tasks import EvaluationSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +73,12 @@ class Alone:
 class _Todo:
     """What a task still lacks: passes, cells of the model (None: full), of others.
 
-    passes: the hash of their tokens, by size.
+    passes: the hash of their tokens, by size. sha256: of the documents to be scored.
     """
 
     task: SweepTask
-    scored: EvaluationSet
+    num_documents: int
+    sha256: str
     passes: Mapping[str, str]
     cells: tuple[Subset | None, ...]
     others: tuple[Other, ...]
@@ -154,7 +154,14 @@ def _todo(
     documents = documents.union(*(other.subject.documents for other in grid.others))
     scored = prompts.scored(task)
     check_overlap(scored, documents, grid.options.allow_overlap, watcher)
-    return _Todo(task=task, scored=scored, passes=passes, cells=cells, others=others)
+    return _Todo(
+        task=task,
+        num_documents=len(scored.document_sha256),
+        sha256=documents_digest(scored),
+        passes=passes,
+        cells=cells,
+        others=others,
+    )
 
 
 def _kept_pass(grid: Grid, task: SweepTask, size: str) -> ScoresFile | None:
@@ -219,7 +226,7 @@ def _cell(
         needs=needs,
         order=order,
         title=f"{one.task.name}, {title}",
-        num_documents=len(one.scored.document_sha256),
+        num_documents=one.num_documents,
     )
 
 
@@ -229,7 +236,7 @@ def _chosen(grid: Grid, one: _Todo, subset: Subset) -> Score:
         task=one.task,
         selection=grid.selection(one.task, subset),
         name=subset_title(grid, subset),
-        sha256=documents_digest(one.scored),
+        sha256=one.sha256,
     )
 
 
@@ -239,5 +246,5 @@ def _whole(one: _Todo, subject: Subject) -> Score:
         task=one.task,
         selection=None,
         name=subject.name,
-        sha256=documents_digest(one.scored),
+        sha256=one.sha256,
     )

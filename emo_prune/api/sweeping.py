@@ -19,13 +19,11 @@ from emo_prune.api.sweep_rows import PACKAGES, gathered
 from emo_prune.api.sweep_state import SweepState
 from emo_prune.api.sweep_tasks import SweepTask
 from emo_prune.api.watcher import Watcher
-from emo_prune.architectures import MoEModel
+from emo_prune.architectures import MoEModel, dense_fingerprint
 from emo_prune.checkpoint import Checkpoint, open_checkpoint
 from emo_prune.evaluation import Sweep
 from emo_prune.provenance import canonical_json, digest_of, versions
 from emo_prune.selection import Budget, Keep, Limits, check_score, resolve_budget
-
-_SAMPLE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,16 +136,9 @@ def _other(model: str) -> Other:
 
 
 def _identity(checkpoint: Checkpoint) -> str:
-    """Tell checkpoints of any kind apart, by config, tensors and samples of them."""
-    tensors = sorted(checkpoint.tensors.values(), key=lambda tensor: tensor.name)
-    table = [[tensor.name, tensor.dtype, list(tensor.shape)] for tensor in tensors]
-    samples = (
-        checkpoint.source.read(
-            tensor.shard,
-            tensor.start,
-            tensor.start + min(tensor.num_bytes, _SAMPLE_BYTES),
-        )
-        for tensor in tensors
-    )
-    facts = (canonical_json(part).encode() for part in (dict(checkpoint.config), table))
-    return digest_of([*facts, *samples])
+    """Tell checkpoints of any kind apart, by all of the config and samples of weights.
+
+    A fingerprint leaves out keys that decide the type of numbers a model computes with.
+    """
+    facts = (canonical_json(dict(checkpoint.config)), dense_fingerprint(checkpoint))
+    return digest_of(fact.encode() for fact in facts)

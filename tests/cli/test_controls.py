@@ -94,6 +94,22 @@ def test_another_task_s_control_is_what_its_selection_scores(
     assert control["name"] == "experts of examples:other"
 
 
+def test_selections_share_the_other_task_s_examples(
+    run: Run, emo: Path, example_files: Files, other_examples: Path
+) -> None:
+    calibration, questions = example_files
+    four = selected(run, emo, calibration, "four.json")
+    other = f"other-task:{other_examples}"
+    alone = ("eval", "-m", emo, "--examples", questions, "--control", other, "--json")
+    _, expected = run(*alone, "-s", four).json["results"]
+    six = ("select", "-m", emo, "--examples", calibration, "-k", "6", "-o", "six.json")
+    assert run(*six).code == 0
+    both = run(*alone, "-s", "six.json", "-s", four)
+    assert both.code == 0, both.err
+    assert both.err.count("observing routing") == 1
+    assert both.json["results"][2] == expected
+
+
 def test_an_export_has_the_controls_of_its_selection(
     run: Run, emo: Path, exported: Path, example_files: Files
 ) -> None:
