@@ -14,7 +14,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -261,18 +261,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.layers < 1 or options.experts < TOP_K:
         parser.error(f"--layers must be at least 1, --experts at least {TOP_K}")
-    try:
-        num_bytes = make_checkpoint(
+    return told(
+        options.folder,
+        lambda: make_checkpoint(
             options.folder,
             layers=options.layers,
             experts=options.experts,
             seed=options.seed,
             sparse=options.sparse,
-        )
+        ),
+    )
+
+
+def told(folder: Path, make: Callable[[], int]) -> int:
+    """Make a checkpoint and say what it weighs; return 0, or 1 for a named error."""
+    try:
+        num_bytes = make()
     except (EmoPruneError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"wrote {options.folder}: {num_bytes:,} bytes of weights", file=sys.stderr)
+    print(f"wrote {folder}: {num_bytes:,} bytes of weights", file=sys.stderr)
     return 0
 
 

@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from make_checkpoint import CONTEXT, EOS, HIDDEN, PAD, STD, Layout, write_model
-
-from emo_prune.errors import EmoPruneError
+from make_checkpoint import CONTEXT, EOS, HIDDEN, PAD, STD, Layout, told, write_model
 
 INTERMEDIATE, VOCABULARY, HEADS, KEY_VALUE_HEADS, HEAD = 8192, 128_256, 32, 8, 64
 
@@ -77,15 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.layers < 1:
         parser.error("--layers must be at least 1")
     shapes = tensor_shapes(options.layers)
-    try:
-        num_bytes = write_model(
-            options.folder, config(options.layers), shapes, options.seed
-        )
-    except (EmoPruneError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"wrote {options.folder}: {num_bytes:,} bytes of weights", file=sys.stderr)
-    return 0
+    made = config(options.layers)
+    return told(
+        options.folder,
+        lambda: write_model(options.folder, made, shapes, options.seed),
+    )
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from product import emo_prune
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from emo_prune.evaluation import Results, compare, evaluate_loaded
@@ -68,7 +68,7 @@ def carved(options: argparse.Namespace, layers: str, method: str) -> Path:
     """Return the model carved one way, half of the experts in use, and measured."""
     folder: Path = options.work_dir / f"{method}-{layers.replace(':', '-by-')}"
     if not folder.exists():
-        _emo_prune(
+        emo_prune(
             "carve", options.model, "-o", folder, "--layers", layers,
             "--num-experts", NUM_EXPERTS, "--top-k", NUM_EXPERTS // 2,
             "--method", method, "--task", "arc_easy", "--data-dir", options.data_dir,
@@ -82,7 +82,7 @@ def by_kept_share(options: argparse.Namespace) -> dict[str, Any]:
     for method, scores in SWEPT.items():
         output = options.work_dir / f"sweep-{method}"
         if not (output / "sweep.json").exists():
-            _emo_prune(
+            emo_prune(
                 "sweep", "-m", carved(options, SOME, method), "--tasks", TASKS,
                 "--keep", KEEPS, "--scores", scores, "--lower-top-k", "--num-fewshot",
                 0, "--answer", "text", "--limit", options.limit_swept, "--data-dir",
@@ -147,11 +147,6 @@ def _score(options: argparse.Namespace, folder: Path, top_k: int | None) -> Resu
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return evaluate_loaded(model, tokenizer, questions, name=folder.name)
-
-
-def _emo_prune(*arguments: object) -> None:
-    command = [sys.executable, "-m", "emo_prune", *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
+
+from tables import markdown
 
 Document = Mapping[str, Any]
 
@@ -35,7 +37,7 @@ def modularity_table(measured: Document) -> str:
             for kind in ("picked_energy", "best_energy", "fixed_energy", "even_energy")
         )
         rows.append([_METHODS[method], f"{fmean(facts['tightness']):.3f}", *shares])
-    return _table(rows)
+    return markdown(rows[0], rows[1:])
 
 
 def top_k_table(measured: Document) -> str:
@@ -50,7 +52,7 @@ def top_k_table(measured: Document) -> str:
         cells_of = (found[layers, method, k] for layers, k in columns)
         rows.append([_METHODS[method], *map(_with_band, cells_of)])
     return (
-        f"{_table(rows)}\n\nPer cent, and points from the dense model's "
+        f"{markdown(rows[0], rows[1:])}\n\nPer cent, and points from the dense model's "
         f"{dense['accuracy']:.1f} with the paired 95 % interval; n = {dense['n']}."
     )
 
@@ -68,7 +70,7 @@ def kept_share_table(measured: Document) -> str:
                 label = f"{subset['keep'].replace('%', ' %')}, {how}"
             cells = (_with_drop(subset["tasks"][task]) for task in tasks)
             rows.append([_METHODS[method], label, *cells])
-    return _table(rows)
+    return markdown(rows[0], rows[1:])
 
 
 def finetuning_table(found: Document) -> str:
@@ -79,7 +81,7 @@ def finetuning_table(found: Document) -> str:
         rows.append([variant, *(_from_dense(scores[task], variant) for task in tasks)])
     questions = ", ".join(str(found["scored"][task]) for task in tasks)
     seeds = ", ".join(map(str, found["seeds"]))
-    return f"{_table(rows)}\n\nSeeds: {seeds}; questions: {questions}."
+    return f"{markdown(rows[0], rows[1:])}\n\nSeeds: {seeds}; questions: {questions}."
 
 
 def carving_table(found: Document) -> str:
@@ -100,7 +102,7 @@ def carving_table(found: Document) -> str:
         both = (facts["carve"], facts["restore"])
         cells = [text for one in both for text in (_wall(one), _peak(one))]
         rows.append([title, parameters, *cells])
-    return _table(rows)
+    return markdown(rows[0], rows[1:])
 
 
 def _with_band(cell: Document) -> str:
@@ -128,9 +130,3 @@ def _wall(run: Document) -> str:
 
 def _peak(run: Document) -> str:
     return f"{run['peak_rss_bytes'] / 1e6:,.0f} MB"
-
-
-def _table(rows: Sequence[Iterable[str]]) -> str:
-    head, *body = (list(row) for row in rows)
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from typing import Any
 
 import torch
 from comparison import compared
+from product import emo_prune
 from tail import Fed, hidden_states, layers, loss
 from torch import Tensor
 from training_rows import training_rows
@@ -132,10 +132,11 @@ def load(
 
 def carve(model: Path, output: Path, method: str, settings: Settings) -> None:
     """Carve a dense checkpoint by the command that users run."""
-    command = [sys.executable, "-m", "emo_prune", "carve", model, "-o", output]
-    command += ["--layers", ",".join(map(str, settings.carved)), "--method", method]
-    command += ["--num-experts", settings.num_experts, "--top-k", settings.top_k]
-    subprocess.run(list(map(str, command)), check=True)
+    emo_prune(
+        "carve", model, "-o", output, "--method", method,
+        "--layers", ",".join(map(str, settings.carved)),
+        "--num-experts", settings.num_experts, "--top-k", settings.top_k,
+    )  # fmt: skip
 
 
 def feed(

@@ -7,6 +7,7 @@ from typing import Any
 
 from emo_prune.report.page.cells import NONE, decimals, number
 from emo_prune.report.page.dot_plot import Dot, dot_plot
+from emo_prune.report.page.figures import scaled
 from emo_prune.report.page.markup import Markup, joined, tag
 from emo_prune.report.page.picture import Picture
 
@@ -50,9 +51,8 @@ def difference_cells(found: Value | None, compared: Value) -> list[Markup]:
     """Return a row's cells from the baseline on; dashes where nothing was compared."""
     if found is None:
         return [NONE] * len(columns_of(compared))
-    scale = 100.0 if compared["higher_is_better"] else 1.0
     return [
-        number(found["baseline"], f"{found['baseline'] * scale:.2f}"),
+        scaled(found["baseline"], compared),
         change(found),
         interval(found),
         _recovery(found),

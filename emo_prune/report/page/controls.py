@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from emo_prune.report.page.cells import NONE, number
+from emo_prune.report.page.cells import NONE
 from emo_prune.report.page.comparison import change, interval, on_a_line, unit
-from emo_prune.report.page.figures import scale_of
-from emo_prune.report.page.markup import Markup, joined
+from emo_prune.report.page.figures import scaled
+from emo_prune.report.page.markup import Markup
 from emo_prune.report.page.picture import Picture
 from emo_prune.report.page.tables import table
 
@@ -33,20 +33,16 @@ def controls_part(value: Value) -> list[Markup | Picture]:
 
 
 def _table(value: Value, controls: Sequence[Value]) -> Markup:
-    unit_ = unit(value["comparison"])
-    columns = ("control", "category", "its figure", f"ahead ({unit_})", "95 % interval")
-    scale = scale_of(value)
+    ahead = f"ahead ({unit(value['comparison'])})"
     rows = []
     for control in controls:
-        for name, found in _differences(control):
-            figure = number(found["baseline"], f"{found['baseline'] * scale:.2f}")
-            cells = (figure, change(found), interval(found))
-            rows.append((control["name"], name, *cells))
-        if len(control["values"]) > 1:
-            each = [number(one, f"{one * scale:.2f}") for one in control["values"]]
-            rows.append(
-                (control["name"], "each choice", joined(*_spaced(each)), NONE, NONE)
-            )
+        name = control["name"]
+        for category, found in _differences(control):
+            figure = scaled(found["baseline"], value)
+            rows.append((name, category, figure, change(found), interval(found)))
+        for seed, one in zip(control["seeds"], control["values"], strict=False):
+            rows.append((name, f"seed {seed}", scaled(one, value), NONE, NONE))
+    columns = ("control", "category", "its figure", ahead, "95 % interval")
     return table("Controls", columns, rows)
 
 
@@ -56,8 +52,3 @@ def _differences(control: Value) -> Iterator[tuple[str, Value]]:
     yield from ((found["name"], found) for found in categories)
     if len(categories) > 1:
         yield "mean", control["headline"]
-
-
-def _spaced(cells: Sequence[Markup]) -> Iterator[Markup | str]:
-    for position, cell in enumerate(cells):
-        yield from ((", ", cell) if position else (cell,))

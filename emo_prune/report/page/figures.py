@@ -10,6 +10,9 @@ from emo_prune.report.metrics import metric_name
 from emo_prune.report.page.cells import NONE, number
 from emo_prune.report.page.markup import Markup
 
+# Results that agree in these answered the same prompts.
+SAME_PROMPTS = ("task", "metric", "prompts_sha256", "documents_sha256")
+
 Value = Mapping[str, Any]
 
 

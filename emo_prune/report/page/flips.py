@@ -11,12 +11,12 @@ from emo_prune.evaluation.results import SCHEMA as RESULTS
 from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.cells import code
 from emo_prune.report.page.checked import checked
+from emo_prune.report.page.figures import SAME_PROMPTS
 from emo_prune.report.page.markup import Markup, tag
 from emo_prune.report.page.questions import questions_of
 from emo_prune.report.page.samples import SCHEMA as SAMPLES
 from emo_prune.report.page.tables import details, note, table
 
-_SAME = ("task", "metric", "prompts_sha256", "documents_sha256")
 _UNKNOWN = (
     "Which questions flipped is known where the file of `emo-prune eval --samples`, or "
     "the baseline's own results on the same prompts, lie in the same folder."
@@ -103,7 +103,7 @@ def _from_baseline(
         if (
             artifact.schema == RESULTS
             and other.get("model") == value["comparison"]["baseline"]
-            and all(other.get(key) == value[key] for key in _SAME)
+            and all(other.get(key) == value[key] for key in SAME_PROMPTS)
         ):
             baseline = Results.from_dict(checked(artifact, results_schema()))
             return list(flips(results, baseline))

@@ -11,12 +11,17 @@ from emo_prune.report.page.artifacts import Artifact
 from emo_prune.report.page.cells import number
 from emo_prune.report.page.comparison import columns_of, difference_cells
 from emo_prune.report.page.dot_plot import Dot, dot_plot
-from emo_prune.report.page.figures import interval_of, scale_of, scaled, unit_of
+from emo_prune.report.page.figures import (
+    SAME_PROMPTS,
+    interval_of,
+    scale_of,
+    scaled,
+    unit_of,
+)
 from emo_prune.report.page.gates import verdicts_of
 from emo_prune.report.page.section import Section
 from emo_prune.report.page.tables import table
 
-_SAME = ("task", "metric", "prompts_sha256", "documents_sha256")
 _WORDS = "Bars are normal 95 % intervals of the standard error."
 
 Value = Mapping[str, Any]
@@ -29,7 +34,7 @@ def together(results: Sequence[Artifact]) -> Iterator[Section]:
     """
     groups: dict[tuple[str, ...], list[Artifact]] = {}
     for one in results:
-        groups.setdefault(tuple(one.value[key] for key in _SAME), []).append(one)
+        groups.setdefault(tuple(one.value[key] for key in SAME_PROMPTS), []).append(one)
     for found in groups.values():
         if len(found) > 1:
             yield _section([one.value for one in found], found)
