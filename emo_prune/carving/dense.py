@@ -179,7 +179,9 @@ def _layer(
             hint="the checkpoint is incomplete, quantised or of another kind; take "
             "the original one",
         )
-    return DenseLayer(layer=index, stem=stems[0], parts=parts)
+    # in this order whatever that of the file is, so that errors name the same tensor
+    ordered = {name: parts[name] for name in (*weights, *biases) if name in parts}
+    return DenseLayer(layer=index, stem=stems[0], parts=ordered)
 
 
 def _check_parts(
