@@ -18,8 +18,8 @@ def report(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A selection, results, a sweep, a checkpoint with emo_prune.json, or "
-            "a folder that holds several of them.",
+            help="A selection, results, a sweep, a checkpoint with emo_prune.json or "
+            "carving.json, or a folder that holds several of them.",
         ),
     ] = places.ROOT,
     output: Annotated[

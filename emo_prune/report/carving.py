@@ -11,7 +11,23 @@ from emo_prune.carving import CarvingRecord
 from emo_prune.report.table import new_table
 from emo_prune.report.units import format_count
 
-_ENERGIES = ("picked_energy", "best_energy", "fixed_energy", "even_energy")
+ENERGIES = {
+    "picked_energy": "picked",
+    "best_energy": "best",
+    "fixed_energy": "fixed",
+    "even_energy": "even",
+}
+"""Shares of a measured layer, and what they are called."""
+
+TIGHTNESS_WORDS = (
+    "tightness: how much nearer keys are to their expert's centre than to that of all "
+    "(0: not at all, 1: they coincide)"
+)
+ENERGY_WORDS = (
+    "share of a token's activation energy in the experts that the gate picks, in the "
+    "best as many for the token, in the best as many for all tokens, and in as many if "
+    "all were alike"
+)
 
 
 def carving_table(record: CarvingRecord) -> RenderableType:
@@ -45,8 +61,7 @@ def carving_table(record: CarvingRecord) -> RenderableType:
     )
     table.caption = (
         f"{record.num_parameters:,} parameters, as the source; all FFNs: those not "
-        "carved included; tightness: how much nearer keys are to their expert's centre "
-        "than to that of all (0: not at all, 1: they coincide)"
+        f"carved included; {TIGHTNESS_WORDS}"
     )
     table.caption_justify = "left"
     if record.measured is None:
@@ -60,10 +75,7 @@ def _measured_table(measured: Mapping[str, Any]) -> RenderableType:
         f"measured on {calibration['num_examples']} examples "
         f"({calibration['num_tokens']:,} tokens) of {calibration['task']}",
         "layer",
-        "picked",
-        "best",
-        "fixed",
-        "even",
+        *ENERGIES.values(),
         "busiest expert",
         "idlest",
     )
@@ -72,17 +84,15 @@ def _measured_table(measured: Mapping[str, Any]) -> RenderableType:
         load = layer["load"]
         table.add_row(
             str(layer["layer"]),
-            *(f"{layer[kind]:.1%}" for kind in _ENERGIES),
+            *(f"{layer[kind]:.1%}" for kind in ENERGIES),
             f"{max(load):.1%}",
             f"{min(load):.1%}",
         )
     table.add_section()
-    means = (sum(layer[kind] for layer in layers) / len(layers) for kind in _ENERGIES)
+    means = (sum(layer[kind] for layer in layers) / len(layers) for kind in ENERGIES)
     table.add_row("mean", *(f"{mean:.1%}" for mean in means), "", "")
     table.caption = (
-        "share of a token's activation energy in the experts that the gate picks, in "
-        "the best as many for the token, in the best as many for all tokens, and in as "
-        "many if all were alike; busiest, idlest: share of tokens that pick the expert"
+        f"{ENERGY_WORDS}; busiest, idlest: share of tokens that pick the expert"
     )
     table.caption_justify = "left"
     return table

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emo_prune.carving import CARVING
 from emo_prune.errors import ReportError
 from emo_prune.export import RECORD
 from emo_prune.provenance import sha256_bytes, strict_json
 from emo_prune.report.page import questions, samples, scores
 
 _PREFIX = "emo-prune/"
+_RECORDS = (RECORD, CARVING)  # of a checkpoint, inside it
 _DEPTH = 2  # emo-prune-out/<task>/checkpoint/
 _GIANT = 1e100
 _UNFINISHED = (".partial", ".replaced", ".resume", ".run", ".state")
@@ -53,7 +55,7 @@ class Found:
 def find_artifacts(
     path: Path, flipped: Path | None = None, asked: Path | None = None
 ) -> Found:
-    """Read a JSON file, a checkpoint's record, or every artifact below a folder.
+    """Read a JSON file, a checkpoint's records, or every artifact below a folder.
 
     flipped: a file of `eval --samples`, beside those that lie in the same folder.
     asked: the file of examples that was scored.
@@ -63,7 +65,7 @@ def find_artifacts(
         BadExamples: `asked` is no file of examples.
     """
     if is_checkpoint(path):
-        files = [path / RECORD]
+        files = list(_records(path)) or [path / RECORD]
     elif path.is_dir():
         files = sorted(_files(path, _DEPTH))
     else:
@@ -83,7 +85,7 @@ def find_artifacts(
             where=path,
             got=f"{len(files)} JSON files, none of this program",
             expected="selection.json, results.json, a checkpoint with "
-            f"{RECORD}, or a folder of these",
+            f"{RECORD} or {CARVING}, or a folder of these",
             hint="run `emo-prune select` or `emo-prune eval` first",
         )
     return Found(name=path.resolve().name, artifacts=artifacts)
@@ -91,13 +93,17 @@ def find_artifacts(
 
 def is_checkpoint(path: Path) -> bool:
     """Tell whether a folder has a config, and weights or a record beside it."""
-    known = (path / RECORD).is_file() or any(path.glob("model*.safetensors"))
+    known = any(_records(path)) or any(path.glob("model*.safetensors"))
     return known and (path / "config.json").is_file()
+
+
+def _records(checkpoint: Path) -> Iterator[Path]:
+    yield from (file for name in _RECORDS if (file := checkpoint / name).is_file())
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:
     if is_checkpoint(folder):
-        yield from (file for file in [folder / RECORD] if file.is_file())
+        yield from _records(folder)
         return
     for path in folder.iterdir():
         if path.is_file() and _is_ours(path):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from emo_prune.carving.record import SCHEMA as CARVING
 from emo_prune.errors import ReportError
 from emo_prune.evaluation.results import SCHEMA as RESULTS
 from emo_prune.evaluation.sweep import SCHEMA as SWEEP
 from emo_prune.export import PRETRAIN_SCHEMA
 from emo_prune.export.record import SCHEMA as EXPORT
 from emo_prune.report.page.artifacts import Artifact
+from emo_prune.report.page.carving import carving_section
 from emo_prune.report.page.checked import checked
 from emo_prune.report.page.export import export_section
 from emo_prune.report.page.pretrained import pretrained_section
@@ -33,6 +35,7 @@ KINDS: Mapping[str, Render] = {
     RESULTS: results_section,
     SELECTION: selection_section,
     EXPORT: export_section,
+    CARVING: carving_section,
     PRETRAIN_SCHEMA: pretrained_section,
 }
 EVALUATIONS = "emo-prune/evaluations/1"  # `eval --json` of several, as a list
