@@ -22,11 +22,12 @@ def compared(runs: Sequence[Run]) -> dict[str, Any]:
                 name = variant + (", used as dense" if scores != "scores" else "")
                 found[name] = _row(some, _of(runs, "dense", "scores"))
     return {
-        "seeds": sorted({run["seed"] for run in runs}),
+        "seeds": sorted({run["seed"] for run in runs if run["seed"] is not None}),
         "variants": found,
         "runs": [
             {key: run[key] for key in ("variant", "seed", "losses", "train_seconds")}
             for run in runs
+            if "losses" in run
         ],
     }
 

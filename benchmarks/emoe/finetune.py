@@ -9,7 +9,8 @@ benchmark goes on.
 
 Variants (arXiv 2310.10908, its ablations): `dense`; `emoe`, clustered experts, of which
 the top k are used; `random-split`, experts of random neurons; `not-top-k`, clustered
-experts, of which k others than the top k are used.
+experts, of which k others than the top k are used. A seed is that of the order of the
+questions and of the carving. `untrained` is the dense model as it comes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import os
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,9 @@ from emo_prune.models.carved_block import EmoeGate
 from emo_prune.provenance import versions, write_atomically
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task
 
+UNTRAINED, DENSE = "untrained", "dense"
 VARIANTS = {
-    "dense": None,
+    DENSE: None,
     "emoe": "kmeans",
     "random-split": "random",
     "not-top-k": "kmeans",
@@ -54,8 +57,12 @@ SCORED = {"arc_easy": 600, "arc_challenge": 300, "openbookqa": 300}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What all variants have in common; `first` is the lowest layer that is trained."""
+    """What all variants have in common; `first` is the lowest layer that is trained.
 
+    limit: questions to train on; None is all. scored: questions of each task.
+    """
+
+    model: str
     first: int = 26
     carved: tuple[int, ...] = (26, 28)
     num_experts: int = 64
@@ -65,6 +72,7 @@ class Settings:
     learning_rate: float = 1e-4
     warmup: float = 0.05
     limit: int | None = None
+    scored: Mapping[str, int]
 
 
 class NotTopK(EmoeGate):
@@ -100,13 +108,21 @@ def run(
     losses = train(model, fed, seed, settings)
     seconds = time.perf_counter() - began
     note(f"{variant}, seed {seed}: trained in {seconds:.0f} s, losses {losses}")
-    scores = score(model, tokenizer, options)
+    scores = score(model, tokenizer, options.data_dir, settings)
     found = {"variant": variant, "seed": seed, "losses": losses, "scores": scores}
     if variant in AS_DENSE:
         for gate in model.routers:
             gate.top_k = settings.num_experts  # all of them: the dense layer
-        found["scores_as_dense"] = score(model, tokenizer, options)
+        found["scores_as_dense"] = score(model, tokenizer, options.data_dir, settings)
     return found | {"train_seconds": round(seconds, 1)}
+
+
+def untrained(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Score the dense model as it comes."""
+    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    scores = score(model, tokenizer, options.data_dir, settings)
+    return {"variant": UNTRAINED, "seed": None, "scores": scores}
 
 
 def load(
@@ -116,9 +132,9 @@ def load(
     method = VARIANTS[variant]
     folder = options.model
     if method is not None:
-        folder = options.work_dir / f"carved-{method}"
+        folder = options.work_dir / f"carved-{method}-{seed}"
         if not folder.exists():
-            carve(options.model, folder, method, settings)
+            carve(options.model, folder, method, seed, settings)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     if method is not None:
         # small experts: on a processor all of them at once are the fastest
@@ -130,10 +146,12 @@ def load(
     return model
 
 
-def carve(model: Path, output: Path, method: str, settings: Settings) -> None:
+def carve(
+    model: Path, output: Path, method: str, seed: int, settings: Settings
+) -> None:
     """Carve a dense checkpoint by the command that users run."""
     emo_prune(
-        "carve", model, "-o", output, "--method", method,
+        "carve", model, "-o", output, "--method", method, "--seed", seed,
         "--layers", ",".join(map(str, settings.carved)),
         "--num-experts", settings.num_experts, "--top-k", settings.top_k,
     )  # fmt: skip
@@ -147,7 +165,9 @@ def feed(
     if not file.exists():
         note(f"running {len(rows)} questions through the frozen layers")
         found = hidden_states(model, settings.first, rows)
-        torch.save([(row.ids, row.hidden, row.start) for row in found], file)
+        half = file.with_suffix(".partial")
+        torch.save([(row.ids, row.hidden, row.start) for row in found], half)
+        half.replace(file)
     return [Fed(*row) for row in torch.load(file)]
 
 
@@ -189,16 +209,13 @@ def train(
 
 
 def score(
-    model: Any, tokenizer: Any, options: argparse.Namespace
+    model: Any, tokenizer: Any, data_dir: Path, settings: Settings
 ) -> dict[str, list[int]]:
     """Return for each task which questions are answered right, by emo-prune's eval."""
     found = {}
-    for name, limit in SCORED.items():
-        questions = evaluation_set(
-            parse_task(name),
-            TaskOptions(data_dir=options.data_dir, num_fewshot=0),
-            min(limit, options.limit_scored or limit),
-        )
+    for name, limit in settings.scored.items():
+        asked = TaskOptions(data_dir=data_dir, num_fewshot=0)
+        questions = evaluation_set(parse_task(name), asked, limit)
         results = evaluate_loaded(model, tokenizer, questions, name=name)
         (task,) = results.tasks
         found[name] = [int(question.score) for question in task.questions]
@@ -210,35 +227,68 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is not there yet, and write the summary."""
+def kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what is in a file, after it was made if it is not there."""
+    if not file.exists():
+        write_atomically(file, json.dumps(make()))
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def runs_of(options: argparse.Namespace, settings: Settings) -> list[dict[str, Any]]:
+    """Return all runs; those that are in the working folder are not run again.
+
+    Raises:
+        SystemExit: the folder holds runs with other settings.
+    """
+    work: Path = options.work_dir
+    work.mkdir(parents=True, exist_ok=True)
+    ours = json.loads(json.dumps(asdict(settings)))
+    if kept(work / "settings.json", lambda: ours) != ours:
+        raise SystemExit(f"{work} holds runs with other settings: take another folder")
+    runs = [kept(work / f"{UNTRAINED}.json", lambda: untrained(options, settings))]
+    for seed in options.seeds:
+        for variant in dict.fromkeys((DENSE, *options.variants)):
+            once = partial(run, variant, seed, options, settings)
+            runs.append(kept(work / f"{variant}-{seed}.json", once))
+    return runs
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line."""
     made = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     made.add_argument("model", type=Path, help="a dense checkpoint")
     made.add_argument("--work-dir", type=Path, required=True)
     made.add_argument("-o", "--output", type=Path, required=True)
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    made.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    made.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS),
+        help="dense is always among them",
+    )  # fmt: skip
     made.add_argument("--learning-rate", type=float, default=1e-4)
     made.add_argument("--limit", type=int, help="questions to train on")
     made.add_argument("--limit-scored", type=int, help="questions to score of a task")
     data = os.environ.get("EMO_PRUNE_DATA_DIR")
     made.add_argument("--data-dir", type=Path, default=data, required=data is None)
-    options = made.parse_args(arguments)
-    settings = Settings(learning_rate=options.learning_rate, limit=options.limit)
-    options.work_dir.mkdir(parents=True, exist_ok=True)
-    runs = []
-    for seed in options.seeds:
-        for variant in options.variants:
-            file = options.work_dir / f"{variant}-{seed}.json"
-            if not file.exists():
-                found = run(variant, seed, options, settings)
-                write_atomically(file, json.dumps(found))
-            runs.append(json.loads(file.read_text()))
+    return made.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is not there yet, and write the summary."""
+    options = parsed(arguments)
+    settings = Settings(
+        model=options.model.name,
+        learning_rate=options.learning_rate,
+        limit=options.limit,
+        scored={
+            name: min(limit, options.limit_scored or limit)
+            for name, limit in SCORED.items()
+        },
+    )
     document = {
-        "schema": "emo-prune/benchmark-emoe-finetune/1",
+        "schema": "emo-prune/benchmark-emoe-finetune/2",
         "settings": asdict(settings),
-        "scored": SCORED,
-        **compared(runs),
+        **compared(runs_of(options, settings)),
         "versions": versions("emo-prune", "torch", "transformers", "lm-eval"),
     }
     write_atomically(options.output, json.dumps(document, indent=1) + "\n")
