@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from emo_prune.api.opening import say_what_was_not_kept
 from emo_prune.api.watcher import Watcher
 from emo_prune.carving import (
-    CARVING,
     CarvePlan,
     CarveSettings,
     CarvingRecord,
@@ -21,7 +20,7 @@ from emo_prune.carving import (
     plan_restoring,
     restore_dense,
 )
-from emo_prune.carving.record import SCHEMA
+from emo_prune.carving.record import CARVED
 from emo_prune.checkpoint import (
     Checkpoint,
     local_folder,
@@ -139,8 +138,7 @@ def _check_destination(checkpoint: Checkpoint, request: RestoreRequest) -> None:
         checkpoint.source,
         request.destination,
         force=request.force,
-        schema=SCHEMA,
-        record=CARVING,
+        kind=CARVED,
     )
 
 

@@ -284,7 +284,8 @@ def _finish(
     done = [t.name for index in layers for t in output.tensors(model, index)]
     if output.export.folder.is_held:
         with watcher.track("writing the rest", plan.num_bytes, "bytes") as advance:
-            output.export.finish(plan, done, advance)
+            replacing = request.force or request.resume
+            output.export.finish(plan, done, advance, force=replacing)
     else:  # it had got its name before the run was interrupted
         output.export.check_published(selection)
     file = _selection_file(output, selection)

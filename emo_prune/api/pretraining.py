@@ -92,7 +92,7 @@ def pretrain(request: PretrainRequest, watcher: Watcher) -> Pretrained:
 
 
 def _check(request: PretrainRequest) -> None:
-    from emo_prune.export import PRETRAIN_SCHEMA, check_destination
+    from emo_prune.export import PRETRAINED, check_destination
 
     anneals = request.variant == "emo-anneal"
     if anneals != (request.initialise_from is not None):
@@ -112,7 +112,7 @@ def _check(request: PretrainRequest) -> None:
             expected=f"{recipe.tokens_per_step:,} or more together, a step's worth",
             hint="give more with --tokens or --set anneal_tokens=NUMBER",
         )
-    check_destination(None, request.output, force=request.force, schema=PRETRAIN_SCHEMA)
+    check_destination(None, request.output, force=request.force, kind=PRETRAINED)
 
 
 def _tokenizer(request: PretrainRequest, run: Any, watcher: Watcher) -> Any:
@@ -228,6 +228,7 @@ class _Training:
                 self.tokenizer,
                 record,
                 self.request.output,
+                force=self.request.force,
             )
         trainer.accelerator.wait_for_everyone()
         trainer.accelerator.end_training()

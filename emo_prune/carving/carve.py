@@ -20,7 +20,7 @@ from emo_prune.carving.cut import as_array, as_numbers, neurons_of, piece, piece
 from emo_prune.carving.dense import DenseLayer
 from emo_prune.carving.flops import carved_flops, dense_flops
 from emo_prune.carving.plan import CarvePlan, copied_tensors, expert_name
-from emo_prune.carving.record import CARVING, SCHEMA, CarvedLayer, CarvingRecord
+from emo_prune.carving.record import CARVED, CARVING, CarvedLayer, CarvingRecord
 from emo_prune.checkpoint import OutputTensor, create_shard, fill_shards
 from emo_prune.errors import CarvingError
 from emo_prune.export import check_destination
@@ -49,8 +49,8 @@ def carve(
         NotEnoughDisk, ExportError: the folder cannot be written.
     """
     source = plan.model.checkpoint.source
-    check_destination(source, destination, force=force, schema=SCHEMA, record=CARVING)
-    with appearing(destination, plan.num_bytes, force=force) as folder:
+    check_destination(source, destination, force=force, kind=CARVED)
+    with appearing(destination, plan.num_bytes, force=force, kind=CARVED) as folder:
 
         def write(tensors: Sequence[OutputTensor]) -> None:
             fill_shards(plan.shards, tensors, source, folder, progress)

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emo_prune.export import Kind
+
 CARVING = "carving.json"
 SCHEMA = "emo-prune/carving/1"
+CARVED = Kind(record=CARVING, schema=SCHEMA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

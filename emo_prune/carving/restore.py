@@ -12,7 +12,7 @@ from emo_prune.carving.carved import CarvedModel, Joint
 from emo_prune.carving.cut import as_array, joined
 from emo_prune.carving.dense import describe_dense
 from emo_prune.carving.plan import copied_tensors
-from emo_prune.carving.record import CARVING, SCHEMA
+from emo_prune.carving.record import CARVED, CARVING
 from emo_prune.checkpoint import (
     Checkpoint,
     OutputTensor,
@@ -84,12 +84,12 @@ def restore_dense(
     """
     checkpoint = plan.model.checkpoint
     source = checkpoint.source
-    check_destination(source, destination, force=force, schema=SCHEMA, record=CARVING)
+    check_destination(source, destination, force=force, kind=CARVED)
     texts = {
         "config.json": config_text(plan.model.dense.config),
         **index_of(plan.shards),
     }
-    with appearing(destination, plan.num_bytes, force=force) as folder:
+    with appearing(destination, plan.num_bytes, force=force, kind=CARVED) as folder:
         for shard in plan.shards:
             create_shard(shard, folder)
         for joint in plan.model.joints:

@@ -10,6 +10,8 @@ from emo_prune.export.export import export
 from emo_prune.export.gradual import GradualExport
 from emo_prune.export.plan import ExportPlan, plan_export
 from emo_prune.export.publishing import (
+    PRETRAINED,
+    Kind,
     PartialFolder,
     check_destination,
     named_errors,
@@ -26,11 +28,13 @@ from emo_prune.export.record import (
 from emo_prune.export.verify import VerificationReport, verify_export
 
 __all__ = [
+    "PRETRAINED",
     "PRETRAIN_SCHEMA",
     "RECORD",
     "ExportPlan",
     "ExportRecord",
     "GradualExport",
+    "Kind",
     "PartialFolder",
     "VerificationReport",
     "check_destination",

@@ -26,6 +26,7 @@ from emo_prune.errors import StaleRun
 from emo_prune.export.export import complete
 from emo_prune.export.plan import ExportPlan, lay_out
 from emo_prune.export.publishing import (
+    MARKER,
     PartialFolder,
     check_destination,
     check_disk,
@@ -152,10 +153,15 @@ class GradualExport:
         plan: ExportPlan,
         written: Iterable[str],
         progress: Callable[[int], None] = lambda _: None,
+        *,
+        force: bool,
     ) -> None:
         """Write the other tensors and files, check everything, give it its name.
 
+        `force` replaces an earlier export.
+
         Raises:
+            OutputExists: meanwhile something has appeared that may not be replaced.
             NotEnoughDisk, ExportError: it cannot be written, or is not sound.
         """
         if [shard.header for shard in plan.shards] != [s.header for s in self.shards]:
@@ -168,7 +174,7 @@ class GradualExport:
                 fill_shard(shard, rest, source, self.folder.path, progress)
             self._remove_all_but_shards()
             complete(plan, self.folder.path)
-            publish(self.folder.path, self.destination)
+            publish(self.folder.path, self.destination, force=force)
         self.folder.release()
 
     def check_published(self, selection: Selection) -> None:
@@ -190,7 +196,7 @@ class GradualExport:
 
     def _remove_all_but_shards(self) -> None:
         """Remove files that an interrupted run had begun to write beside the shards."""
-        names = {shard.name for shard in self.shards}
+        names = {MARKER, *(shard.name for shard in self.shards)}
         for path in self.folder.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

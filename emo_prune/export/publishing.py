@@ -1,7 +1,8 @@
 """The folder of an export on its way to its name: complete there, or not there at all.
 
 It is `DIR.partial` until everything is written, and an earlier export is `DIR.replaced`
-for the moment in which the new one gets its name.
+for the moment in which the new one gets its name. Both hold a marker, without which a
+folder of such a name is somebody else's and stays.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from emo_prune.checkpoint import (
@@ -22,9 +24,37 @@ from emo_prune.checkpoint import (
     open_checkpoint,
 )
 from emo_prune.errors import EmoPruneError, ExportError, NotEnoughDisk, OutputExists
-from emo_prune.export.record import RECORD, SCHEMA, record_schema
+from emo_prune.export.record import (
+    PRETRAIN_SCHEMA,
+    RECORD,
+    SCHEMA,
+    record_schema,
+)
 
+MARKER = ".emo-prune-unfinished"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of output, known by its schema in a record inside the folder."""
+
+    record: str
+    schema: str
+
+    def is_at(self, folder: Path) -> bool:
+        """Tell whether a folder is of this kind, its record whole or damaged.
+
+        A folder with an export's record is an export, whatever it was made of.
+        """
+        if self.record != RECORD and (folder / RECORD).exists():
+            return False
+        known = record_schema(folder, self.record) in (self.schema, None)
+        return known and (folder / self.record).is_file()
+
+
+EXPORT = Kind(record=RECORD, schema=SCHEMA)
+PRETRAINED = Kind(record=RECORD, schema=PRETRAIN_SCHEMA)
 
 
 def partial_of(destination: Path) -> Path:
@@ -32,17 +62,16 @@ def partial_of(destination: Path) -> Path:
     return destination.with_name(destination.name + ".partial")
 
 
+def _replaced_of(destination: Path) -> Path:
+    return destination.with_name(destination.name + ".replaced")
+
+
 def check_destination(
-    source: ByteSource | None,
-    destination: Path,
-    *,
-    force: bool,
-    schema: str = SCHEMA,
-    record: str = RECORD,
+    source: ByteSource | None, destination: Path, *, force: bool, kind: Kind = EXPORT
 ) -> None:
     """Raise `OutputExists` or `ExportError` where `destination` must not be written.
 
-    `force` replaces a folder whose `record` has the `schema`, or is damaged.
+    `force` replaces a folder of the same `kind`.
     """
     if isinstance(source, FolderSource):
         root, target = source.root.resolve(), destination.resolve()
@@ -55,22 +84,56 @@ def check_destination(
             )
     if not os.path.lexists(destination):
         _refuse_below_a_file(destination)
+    refuse_existing(destination, force=force, kind=kind)
+
+
+def refuse_existing(destination: Path, *, force: bool, kind: Kind = EXPORT) -> None:
+    """Raise `OutputExists` for what is there and may not be replaced."""
+    target = destination.resolve()
+    for path in (partial_of(target), _replaced_of(target)):
+        _refuse_foreign(path)
+    if not os.path.lexists(destination):
         return
+    may_go = kind.is_at(destination)
+    if force and not may_go:
+        raise OutputExists(
+            "the output exists, and is nothing that --force may replace",
+            where=destination,
+            got=_schema_at(destination),
+            expected=f"a folder with {kind.record} of schema {kind.schema}",
+            hint="choose another folder with -o",
+        )
     if not force:
         raise OutputExists(
             "the output exists already",
             where=destination,
-            hint="use --force to replace it, or -o for another folder",
+            hint="use --force to replace it, or -o for another folder"
+            if may_go
+            else "choose another folder with -o: --force would not replace this one",
         )
-    found = record_schema(destination, record)
-    if not (destination / record).is_file() or found not in (schema, None):
+
+
+def _schema_at(path: Path) -> str:
+    if not path.is_dir():
+        return "something that is no folder"
+    return record_schema(path) or "a folder of another kind"
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise `OutputExists` for a folder that bears the name of a leftover of ours."""
+    if os.path.lexists(path) and not _is_leftover(path):
         raise OutputExists(
-            "the output exists, and is nothing that --force may replace",
-            where=destination,
-            got=found,
-            expected=f"a folder with {record} of schema {schema}",
-            hint="choose another folder with -o",
+            "something that is no leftover of emo-prune is in the way",
+            where=path,
+            hint="move it, or choose another folder with -o",
         )
+
+
+def _is_leftover(path: Path) -> bool:
+    """Tell whether a folder was made here; just made it is empty yet."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return (path / MARKER).is_file() or not any(path.iterdir())
 
 
 def _refuse_below_a_file(destination: Path) -> None:
@@ -119,6 +182,7 @@ class PartialFolder:
             OutputExists: there is one.
         """
         if force and self.path.exists():
+            _refuse_foreign(self.path)
             self.take_over()
             self.discard()
         try:
@@ -130,6 +194,7 @@ class PartialFolder:
                 hint="if no other export is running, use --force to replace it",
             ) from None
         self._lock()
+        (self.path / MARKER).touch()
 
     def take_over(self) -> None:
         """Hold a folder that an earlier process has left.
@@ -177,32 +242,49 @@ class PartialFolder:
         self._descriptor = descriptor
 
 
-def publish(partial: Path, destination: Path) -> None:
-    """Give the finished folder its name; an earlier export goes only then."""
-    replaced = destination.with_name(destination.name + ".replaced")
+def publish(
+    partial: Path, destination: Path, *, force: bool, kind: Kind = EXPORT
+) -> None:
+    """Give the finished folder its name; an earlier output goes only then.
+
+    Raises:
+        OutputExists: meanwhile something has appeared that may not be replaced.
+    """
+    refuse_existing(destination, force=force, kind=kind)
     if destination.exists():
-        if replaced.exists():  # of an export that was killed
-            shutil.rmtree(replaced)
-        destination.rename(replaced)
-        try:
-            partial.rename(destination)
-        except BaseException:
-            replaced.rename(destination)
-            raise
-        shutil.rmtree(replaced, ignore_errors=True)
+        _replace(partial, destination)
     else:
         partial.rename(destination)
+    (destination / MARKER).unlink(missing_ok=True)
+
+
+def _replace(partial: Path, destination: Path) -> None:
+    replaced = _replaced_of(destination)
+    if replaced.exists():  # of an export that was killed
+        shutil.rmtree(replaced)
+    (destination / MARKER).touch()
+    try:
+        destination.rename(replaced)
+        partial.rename(destination)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(destination)
+        (destination / MARKER).unlink()
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def appearing(destination: Path, num_bytes: int, *, force: bool) -> Iterator[Path]:
+def appearing(
+    destination: Path, num_bytes: int, *, force: bool, kind: Kind = EXPORT
+) -> Iterator[Path]:
     """Lend a folder to write to, which gets its name when the block ends well.
 
     Whatever goes wrong, Ctrl-C included, it is removed, and what bore the name stays.
-    `num_bytes` are those to be written.
+    `num_bytes` are those to be written; `force` replaces an output of the same `kind`.
 
     Raises:
-        OutputExists: an unfinished output is in the way, and not to be replaced.
+        OutputExists: something is in the way, and not to be replaced.
         NotEnoughDisk: the output does not fit.
         ExportError: the folder cannot be written.
     """
@@ -215,7 +297,7 @@ def appearing(destination: Path, num_bytes: int, *, force: bool) -> Iterator[Pat
         folder.make(force=force)
         try:
             yield partial
-            publish(partial, destination)
+            publish(partial, destination, force=force, kind=kind)
         except BaseException:
             folder.discard()
             raise

@@ -11,6 +11,7 @@ import torch
 
 from emo_prune.export import (
     PRETRAIN_SCHEMA,
+    PRETRAINED,
     RECORD,
     PartialFolder,
     named_errors,
@@ -65,15 +66,21 @@ def publish_model(
     tokenizer: Any,
     record: PretrainRecord,
     output: Path,
+    *,
+    force: bool,
 ) -> None:
     """Write checkpoint, tokenizer and record, so that all appear together or not.
 
+    `force` replaces an earlier one.
+
     Raises:
+        OutputExists: something is there that may not be replaced.
         NotEnoughDisk, ExportError: it cannot be written.
     """
     dtype = getattr(torch, record.recipe.save_dtype)
     state = {name: tensor.to(dtype) for name, tensor in state.items()}
     num_bytes = sum(tensor.numel() * tensor.itemsize for tensor in state.values())
+    output = output.resolve()  # a link to another disk: beside its target
     partial = PartialFolder(partial_of(output))
     with named_errors(output, num_bytes, "the training's own folder is whole"):
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +93,7 @@ def publish_model(
             (partial.path / RECORD).write_text(text, encoding="utf-8")
             for file in partial.path.iterdir():  # safetensors' own are for us alone
                 file.chmod(file_mode())
-            publish(partial.path, output)
+            publish(partial.path, output, force=force, kind=PRETRAINED)
             partial.release()
         finally:
             partial.discard()

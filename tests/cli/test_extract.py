@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from emo_prune.export.publishing import MARKER
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot, two_steps
 from tests.tiny_models import CHECKPOINTS, save_tiny
@@ -232,6 +233,7 @@ def test_a_folder_that_another_process_writes_is_left_alone(
 ) -> None:
     partial = Path("out.partial")
     partial.mkdir()
+    (partial / MARKER).touch()
     (partial / "theirs").write_text("being written")
     command = ("extract", "-m", emo, "--examples", texts, "-k", "4", "-o", "out")
     failing = run(*command[:3], "--examples", "nowhere.jsonl", "-k", "4", "-o", "out")

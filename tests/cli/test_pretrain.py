@@ -131,7 +131,7 @@ else:
         setattr(PoolTrainer, name, dying)
     else:
         import emo_prune.pretraining.publish as publish
-        publish.publish = lambda *_: os._exit(9)
+        publish.publish = lambda *_, **__: os._exit(9)
 sys.exit(main(sys.argv[3:]))
 """
 

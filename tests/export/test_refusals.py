@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from emo_prune.export import (
     plan_export,
     verify_export,
 )
+from emo_prune.export.publishing import MARKER
 from tests.tiny_checkpoints import EMO, opened, selection_of, write_checkpoint
 
 from .test_export import KEPT, snapshot
@@ -145,6 +147,7 @@ def test_unfinished_export_is_in_the_way_until_forced(
 ) -> None:
     partial = out.with_name("out.partial")
     partial.mkdir()
+    (partial / MARKER).touch()
     (partial / "model.safetensors").write_text("half")
     with pytest.raises(OutputExists, match="unfinished") as caught:
         export(plan, out)
@@ -154,13 +157,87 @@ def test_unfinished_export_is_in_the_way_until_forced(
     assert not partial.exists()
 
 
+_KILLED_WHILE_REPLACING = """
+import os, sys
+from pathlib import Path
+from emo_prune.export import publishing
+Path.rename, rename = lambda self, to: kill(self, to), Path.rename
+def kill(self, to):
+    if self.suffix == ".partial":
+        os._exit(9)
+    rename(self, to)
+partial, out = map(Path, sys.argv[1:])
+publishing.publish(partial, out, force=True)
+"""
+
+
 def test_export_after_one_that_was_killed_while_replacing(
     plan: ExportPlan, out: Path
 ) -> None:
     export(plan, out)
-    shutil.copytree(out, out.with_name("out.replaced"))
+    partial = out.with_name("out.partial")
+    shutil.copytree(out, partial)
+    (partial / MARKER).touch()
+    command = [sys.executable, "-c", _KILLED_WHILE_REPLACING, str(partial), str(out)]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert sorted(out.parent.glob("out*")) == [partial, out.with_name("out.replaced")]
+    export(plan, out, force=True)
     export(plan, out, force=True)
     assert not list(out.parent.glob("out.*"))
+
+
+@pytest.mark.parametrize("name", ["out.partial", "out.replaced"])
+@pytest.mark.parametrize("what", ["folder", "file", "link"])
+def test_what_bears_the_name_of_a_leftover_is_left_alone(
+    plan: ExportPlan, out: Path, name: str, what: str
+) -> None:
+    export(plan, out)
+    path = out.with_name(name)
+    if what == "folder":
+        path.mkdir()
+        (path / "thesis.txt").write_text("precious")
+    elif what == "file":
+        path.write_text("precious")
+    else:
+        path.symlink_to(out.parent)
+    before = snapshot(out.parent)
+    for force in (False, True):
+        with pytest.raises(OutputExists) as caught:
+            export(plan, out, force=force)
+        assert "-o" in caught.value.hint
+    assert snapshot(out.parent) == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_appears_while_an_export_is_written_is_left_alone(
+    plan: ExportPlan, out: Path, what: str, force: bool
+) -> None:
+    def appear(_: int) -> None:
+        if what == "file":
+            out.write_text("precious")
+        elif not out.exists():
+            out.mkdir()
+            (out / "thesis.txt").write_text("precious")
+
+    with pytest.raises(OutputExists):
+        export(plan, out, force=force, progress=appear)
+    precious = out if what == "file" else out / "thesis.txt"
+    assert precious.read_text() == "precious"
+    assert not list(out.parent.glob("out.*"))
+
+
+def test_no_marker_is_left_in_an_export(plan: ExportPlan, out: Path) -> None:
+    export(plan, out)
+    export(plan, out, force=True)
+    assert not (out / MARKER).exists()
+
+
+def test_force_is_offered_only_where_it_would_help(plan: ExportPlan, out: Path) -> None:
+    out.mkdir()
+    with pytest.raises(OutputExists, match="exists already") as caught:
+        export(plan, out)
+    assert "would not replace" in caught.value.hint
 
 
 @pytest.mark.parametrize("place", ["/proc/out", "/proc/a/out", "/dev/null/out"])
