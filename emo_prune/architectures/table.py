@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from emo_prune.architectures.feed_forward import FEED_FORWARDS
 from emo_prune.errors import UnsupportedArchitecture
 
 # Every name a config may give the same number. All that are present are edited; the
@@ -103,13 +104,18 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
     model_type = config.get("model_type")
     if isinstance(model_type, str) and model_type in ARCHITECTURES:
         return ARCHITECTURES[model_type]
-    close = difflib.get_close_matches(str(model_type), ARCHITECTURES, n=1)
     raise UnsupportedArchitecture(
         "this architecture is not supported",
         where="config.json, model_type",
         got=repr(model_type),
         expected="one of " + ", ".join(ARCHITECTURES),
-        hint=f"did you mean {close[0]}?"
-        if close
-        else "dense models have no experts to prune; for another MoE, open an issue",
+        hint=_way_out(str(model_type)),
     )
+
+
+def _way_out(model_type: str) -> str:
+    if model_type in FEED_FORWARDS:
+        return "it is dense, without experts; make some with `emo-prune carve MODEL`"
+    if close := difflib.get_close_matches(model_type, ARCHITECTURES, n=1):
+        return f"did you mean {close[0]}?"
+    return "dense models have no experts to prune; for another MoE, open an issue"

@@ -139,7 +139,7 @@ def _without(file: str, model: str) -> NotACheckpoint:
         where=model,
         got=f"no {file}",
         expected="config.json and model*.safetensors",
-        hint="check --model; is this the folder that from_pretrained takes?",
+        hint="check the name; is this the folder that from_pretrained takes?",
     )
 
 

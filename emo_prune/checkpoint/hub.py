@@ -89,7 +89,7 @@ def no_folder(model: str) -> NotACheckpoint:
         where=model,
         got="a file" if Path(model).exists() else "nothing",
         expected="a folder with config.json and model*.safetensors, or a Hub id",
-        hint="check --model; a Hub id looks like allenai/Emo_1b14b_1T",
+        hint="check the name; a Hub id looks like allenai/Emo_1b14b_1T",
     )
 
 

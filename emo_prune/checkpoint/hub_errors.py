@@ -38,7 +38,7 @@ class Named:
         elif isinstance(error, hub.RevisionNotFoundError):
             hint = "check --revision"
         elif isinstance(error, hub.HFValidationError):
-            hint = "check --model; a Hub id looks like allenai/Emo_1b14b_1T"
+            hint = "check the name; a Hub id looks like allenai/Emo_1b14b_1T"
         elif isinstance(error, HfHubHTTPError | OSError | hub.HTTPError):
             hint = "check the network and HF_ENDPOINT, or give a local folder"
         else:

@@ -36,6 +36,21 @@ def parse_json(raw: bytes, file: str) -> dict[str, Any]:
     return value
 
 
+def _without_weights(source: ByteSource, model: str) -> NotACheckpoint:
+    loose = [file for file in source.files() if file.endswith(".safetensors")]
+    return NotACheckpoint(
+        "the index of the safetensors files is missing"
+        if loose
+        else "the checkpoint has no safetensors files",
+        where=model,
+        got=f"{len(loose)} of them, {loose[0]} the first" if loose else None,
+        expected=INDEX if loose else f"{SINGLE} or {INDEX}",
+        hint=f"download {INDEX} as well"
+        if loose
+        else "save it with save_pretrained, which writes safetensors",
+    )
+
+
 def shards_of(
     source: ByteSource, model: str
 ) -> tuple[tuple[str, ...], dict[str, str] | None]:
@@ -49,12 +64,7 @@ def shards_of(
     try:
         raw = source.read(INDEX, 0, source.size(INDEX))
     except MissingShard:
-        raise NotACheckpoint(
-            "the checkpoint has no safetensors files",
-            where=model,
-            expected=f"{SINGLE} or {INDEX}",
-            hint="save it with save_pretrained, which writes safetensors",
-        ) from None
+        raise _without_weights(source, model) from None
     weight_map = parse_json(raw, INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise IndexMismatch(

@@ -129,7 +129,7 @@ def carve(
     from emo_prune.report.units import parse_bytes
 
     options.refuse_cache_alone(cache, remote=remote)
-    model = places.needed_model(model)
+    model = places.needed_model(model, "MODEL")
     common: dict[str, Any] = {
         "model": model,
         "destination": output or places.carving_folder(model, form),

@@ -35,7 +35,7 @@ def inspect(
 
     options.refuse_cache_alone(cache, remote=remote)
     opened = open_model(
-        places.needed_model(model), revision, remote=remote, cache=cache
+        places.needed_model(model, "MODEL"), revision, remote=remote, cache=cache
     )
     inspection = inspect_model(opened)
     if json:

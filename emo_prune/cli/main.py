@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.error(error)
         return error.exit_code
     except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # Typer's own answer to Ctrl-C
+            console.note("interrupted")
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except KeyboardInterrupt:
         console.note("interrupted")

@@ -172,14 +172,17 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         )
 
 
-def needed_model(model: str | None) -> str:
-    """Return the model that was given; raise `SettingsError` if none was."""
+def needed_model(model: str | None, place: str = "--model MODEL") -> str:
+    """Return the model that was given; raise `SettingsError` if none was.
+
+    place: where it stands on the command line.
+    """
     if model:
         return model
     raise SettingsError(
         "no model is given",
-        where="--model",
+        where=place.split()[0],
         expected="a checkpoint folder or a Hub id",
-        hint="add --model MODEL, set EMO_PRUNE_MODEL, or write model = ... into "
+        hint=f"add {place}, set EMO_PRUNE_MODEL, or write model = ... into "
         "emo-prune.toml",
     )

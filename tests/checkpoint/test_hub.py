@@ -86,8 +86,15 @@ def test_repository_without_a_config_is_not_a_checkpoint(hub: Hub) -> None:
 
 
 def test_repository_without_weights_is_not_a_checkpoint(hub: Hub) -> None:
-    (hub.folder / "model.safetensors.index.json").unlink()
+    for file in hub.folder.glob("*.safetensors*"):
+        file.unlink()
     with pytest.raises(NotACheckpoint, match="no safetensors files"):
+        open_checkpoint("org/name")
+
+
+def test_shards_without_their_index_are_no_checkpoint(hub: Hub) -> None:
+    (hub.folder / "model.safetensors.index.json").unlink()
+    with pytest.raises(NotACheckpoint, match=r"index .* is missing.* 2 of them"):
         open_checkpoint("org/name")
 
 

@@ -128,6 +128,15 @@ def test_no_model_is_a_named_error(run: Run) -> None:
     done = run("carve")
     assert done.code == 1
     assert "no model is given" in done.err
+    assert "add MODEL" in done.err
+
+
+def test_where_there_are_no_experts_it_is_said_how_to_make_some(
+    run: Run, dense: Path
+) -> None:
+    done = run("inspect", dense)
+    assert done.code == 1
+    assert "emo-prune carve MODEL" in done.err
 
 
 def test_from_the_hub_by_ranges_the_outcome_is_the_same(
