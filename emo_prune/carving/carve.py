@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import emo_prune
 from emo_prune.architectures import dense_fingerprint, describe
-from emo_prune.architectures.carved import NEURONS
+from emo_prune.architectures.carved import NEURONS, is_parameter
 from emo_prune.architectures.subset import computed
 from emo_prune.carving.card import carving_card
 from emo_prune.carving.clustering import Keys, assign, tightness, unit_keys
@@ -151,12 +151,12 @@ def _record(plan: CarvePlan, layers: Sequence[CarvedLayer]) -> CarvingRecord:
         seed=settings.seed,
         num_layers=plan.model.num_layers,
         num_parameters=sum(
-            math.prod(tensor.shape)
-            for tensor in written
-            if not tensor.name.endswith(f".{NEURONS}")
+            math.prod(tensor.shape) for tensor in written if is_parameter(tensor.name)
         ),
         dense_num_parameters=sum(
-            tensor.num_parameters for tensor in checkpoint.tensors.values()
+            tensor.num_parameters
+            for tensor in checkpoint.tensors.values()
+            if is_parameter(tensor.name)
         ),
         layers=layers,
         left_out=plan.left_out,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -31,27 +30,8 @@ from emo_prune.errors import (
     UnsupportedArchitecture,
 )
 from emo_prune.export import export, plan_export
-from tests.carving.conftest import Dense, carved
-from tests.tiny_checkpoints import (
-    Blob,
-    opened,
-    read_blobs,
-    selection_of,
-    write_checkpoint,
-)
-
-Config = dict[str, Any]
-Blobs = dict[str, Blob]
-
-
-def edited(
-    source: Path, folder: Path, edit: Callable[[Config, Blobs], None] | None = None
-) -> Path:
-    """Write a checkpoint again, after an edit."""
-    config, blobs = json.loads((source / "config.json").read_text()), read_blobs(source)
-    if edit is not None:
-        edit(config, blobs)
-    return write_checkpoint(folder, config, blobs)
+from tests.carving.conftest import Blobs, Config, Dense, carved, edited
+from tests.tiny_checkpoints import opened, read_blobs, selection_of
 
 
 def refused(
@@ -187,9 +167,14 @@ def _stray_expert(_: Config, blobs: Blobs) -> None:
     blobs["model.layers.1.mlp.experts.0.w"] = ("F32", (1,), bytes(4))
 
 
+def _empty_settings(config: Config, _: Blobs) -> None:
+    config["quantization"] = {}
+
+
 @pytest.mark.parametrize(
     ("edit", "kind", "match"),
     [
+        (_empty_settings, CarvingError, "quantised weights cannot be carved"),
         (_quantised, CarvingError, "quantised weights cannot be carved"),
         (_other_type, UnsupportedArchitecture, "'phi3'.*llama, mistral"),
         (_no_type, UnsupportedArchitecture, "llama, mistral"),

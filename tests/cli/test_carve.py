@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from tests.tiny_checkpoints import read_blobs
 def test_there_and_back_by_default_names(run: Run, dense: Path) -> None:
     done = run("carve", dense, "--num-experts", "8", "--layers", "last:2")
     assert done.code == 0, done.err
-    assert "2 of 3 layers carved into 8 experts of 8 neurons, top-4" in " ".join(
-        done.out.split()
-    )
+    said = " ".join(done.out.split())
+    assert "2 of 3 layers carved into 8 experts of 8 neurons, top-4" in said
+    number = f"{sum(math.prod(blob[1]) for blob in read_blobs(dense).values()):,}"
+    assert f"{number} parameters, of {number} in the source" in said
     assert "wrote emo-prune-out/tiny-llama-emoe" in done.err
     config = json.loads(Path("emo-prune-out/tiny-llama-emoe/config.json").read_text())
     assert config["carved_layers"] == [1, 2]
