@@ -82,7 +82,7 @@ def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> Carvin
     plan = _plan(checkpoint, request)
     calibrated = None
     if request.measuring is not None:
-        calibrated = request.measuring.tokens(plan.config, folder, watcher)
+        calibrated = request.measuring.tokens(plan, folder, watcher)
     with watcher.track("carving", plan.shard_bytes, "bytes") as advance:
         record = carve(plan, request.destination, force=request.force, progress=advance)
     _remember(record, folder, request)

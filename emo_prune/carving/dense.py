@@ -83,6 +83,27 @@ def describe_dense(checkpoint: Checkpoint) -> DenseModel:
     )
 
 
+def num_embeddings(model: DenseModel) -> int:
+    """Return how many token ids a model can read: the rows of its embedding.
+
+    Raises:
+        LayoutMismatch: it has no embedding.
+    """
+    first, feed_forward = model.layers[0], model.feed_forward
+    root = first.stem.removesuffix(f"{feed_forward.stack}.0.{feed_forward.block}.")
+    name = f"{root}{feed_forward.embedding}.weight"
+    table = model.checkpoint.tensors.get(name)
+    if table is None or len(table.shape) != 2:
+        raise LayoutMismatch(
+            "the checkpoint has no embedding",
+            where=model.checkpoint.name,
+            got="none" if table is None else str(list(table.shape)),
+            expected=f"{name}, [token ids, {model.hidden_size}]",
+            hint="the checkpoint is incomplete; download it again",
+        )
+    return table.shape[0]
+
+
 def _refuse_experts(checkpoint: Checkpoint) -> None:
     model_type = checkpoint.config.get("model_type")
     known = isinstance(model_type, str) and model_type in {*ARCHITECTURES, "emoe"}

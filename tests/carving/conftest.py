@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from emo_prune.api.carving import CarveRequest, carve_model
+from emo_prune.api.measuring import Measuring
 from emo_prune.carving import CarveSettings, CarvingRecord
 from tests.evaluation.tiny import byte_tokenizer
 from tests.tiny_checkpoints import Blob, read_blobs, write_checkpoint
@@ -78,6 +79,7 @@ def carved(
     destination: Path,
     *,
     force: bool = False,
+    measuring: Measuring | None = None,
     **settings: Any,
 ) -> CarvingRecord:
     """Carve into 8 experts, unless `settings` say otherwise."""
@@ -87,5 +89,6 @@ def carved(
         destination=destination,
         settings=chosen,
         force=force,
+        measuring=measuring,
     )
     return carve_model(request)
