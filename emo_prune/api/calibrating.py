@@ -17,26 +17,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How examples are run through a model, and how experts are chosen from that.
+    """How examples are made and run through a model.
 
     options: how prompts are made. num_examples: None means all. batch_size: examples
     at a time; None lets the tokens decide. device, dtype: as `load_model` takes them.
+    """
 
-    stream: layer by layer, or whole; None streams what does not fit into free memory.
+    options: TaskOptions = field(default_factory=TaskOptions)
+    num_examples: int | None = 100
+    device: str | None = None
+    dtype: str = "auto"
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceOptions(RunOptions):
+    """How examples are run through a model, and how experts are chosen from that.
+
+    keep, score, lower_top_k: how many, by what, and whether fewer than a token uses.
+
     max_memory: bytes for hidden states and the layer read ahead, of a streamed run;
     None takes half of what is free. resume: go on from where such a run was
     interrupted. force: start over instead, and replace what it left.
     """
 
     keep: Keep = field(default_factory=lambda: parse_keep("12.5%"))
-    options: TaskOptions = field(default_factory=TaskOptions)
-    num_examples: int | None = 100
     score: str = "frequency"
     lower_top_k: bool = False
-    device: str | None = None
-    dtype: str = "auto"
-    batch_size: int | None = None
-    stream: bool | None = None
     max_memory: int | None = None
     resume: bool = False
     force: bool = False

@@ -81,7 +81,7 @@ def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> Carvin
     plan = _plan(checkpoint, request)
     calibrated = None
     if request.measuring is not None:
-        calibrated = request.measuring.tokens(plan.config, folder, watcher)
+        calibrated = request.measuring.tokens(plan, folder, watcher)
     with watcher.track("carving", plan.shard_bytes, "bytes") as advance:
         record = carve(plan, request.destination, force=request.force, progress=advance)
     _remember(record, folder, request)
@@ -108,11 +108,11 @@ def restore_model(
     watcher = watcher or Watcher()
     seen = _opened(request)
     _check_destination(seen, request)
-    describe_carved(seen)
+    model = describe_carved(seen)
     checkpoint, _ = _at_hand(seen, request)
-    plan = plan_restoring(
-        describe_carved(checkpoint), max_shard_bytes=request.max_shard_bytes
-    )
+    if checkpoint is not seen:
+        model = describe_carved(checkpoint)
+    plan = plan_restoring(model, max_shard_bytes=request.max_shard_bytes)
     with watcher.track("joining", plan.shard_bytes, "bytes") as advance:
         restore_dense(plan, request.destination, force=request.force, progress=advance)
     say_what_was_not_kept(checkpoint, watcher)

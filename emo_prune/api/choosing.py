@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emo_prune.api.calibrating import RunOptions
+from emo_prune.api.calibrating import ChoiceOptions
 from emo_prune.architectures import MoEModel
 from emo_prune.provenance import versions
 from emo_prune.routing import LayerRouting
@@ -33,7 +33,7 @@ class Chooser:
     chosen: list[LayerSelection] = field(default_factory=list)
 
     @classmethod
-    def of(cls, model: MoEModel, options: RunOptions, *, greedy: bool) -> Chooser:
+    def of(cls, model: MoEModel, options: ChoiceOptions, *, greedy: bool) -> Chooser:
         """Return a chooser for a model, before anything is loaded.
 
         Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emo_prune.api.calibrating import RunOptions, calibrate
+from emo_prune.api.calibrating import ChoiceOptions, calibrate
 from emo_prune.api.choosing import Chooser, model_facts, run_key
 from emo_prune.api.opening import (
     Opened,
@@ -48,8 +48,8 @@ class Extraction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractRequest(RunOptions):
-    """What to carve out of which model; `stream` has no meaning, it always is.
+class ExtractRequest(ChoiceOptions):
+    """What to carve out of which model, layer by layer.
 
     model: a folder or a Hub id. remote: read a Hub id by byte ranges; nothing but
     those, config and tokenizer is downloaded. cache: a folder that keeps the ranges.

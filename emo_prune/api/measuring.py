@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from emo_prune.api.calibrating import Calibrated, RunOptions, calibrate
 from emo_prune.api.opening import open_model
 from emo_prune.api.watcher import Watcher
-from emo_prune.carving import CARVING, CarvingRecord
+from emo_prune.carving import CARVING, CarvePlan, CarvingRecord
+from emo_prune.carving.dense import num_embeddings
 from emo_prune.provenance import readable_json, versions, write_atomically
 from emo_prune.tasks import Task
 
@@ -21,15 +20,20 @@ class Measuring(RunOptions):
 
     task: Task
 
-    def tokens(
-        self, config: Mapping[str, Any], folder: Path, watcher: Watcher
-    ) -> Calibrated:
-        """Return the examples as tokens; `folder` holds the tokenizer.
+    def tokens(self, plan: CarvePlan, folder: Path, watcher: Watcher) -> Calibrated:
+        """Return the examples as tokens, before anything is carved.
+
+        `folder` holds the tokenizer.
 
         Raises:
+            CheckpointError: a token id has no embedding.
             EmoPruneError: task, data or tokenizer cannot be used.
         """
-        return calibrate(self.task, self, config, folder, watcher)
+        from emo_prune.routing.batches import check_vocabulary
+
+        calibrated = calibrate(self.task, self, plan.config, folder, watcher)
+        check_vocabulary(calibrated.batches, num_embeddings(plan.model))
+        return calibrated
 
 
 def measure_carving(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_prune.api.calibrating import Calibrated, RunOptions, calibrate
+from emo_prune.api.calibrating import Calibrated, ChoiceOptions, calibrate
 from emo_prune.api.choosing import (
     Chooser,
     budget_facts,
@@ -18,10 +18,10 @@ from emo_prune.api.observing import observe_loaded
 from emo_prune.api.opening import Opened, downloaded, open_model
 from emo_prune.api.streaming import (
     StreamedRun,
+    must_stream,
     refuse_ranks,
     resolved_dtype,
     resumable,
-    should_stream,
 )
 from emo_prune.api.watcher import Watcher
 from emo_prune.errors import SettingsError
@@ -40,17 +40,19 @@ from emo_prune.tasks import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelectRequest(RunOptions):
+class SelectRequest(ChoiceOptions):
     """What to select, on what, and how.
 
-    model: a folder or a Hub id. state: where a streamed run is saved after each layer,
-    so that it can go on when it was interrupted; None saves nothing.
+    model: a folder or a Hub id. stream: layer by layer, or whole; None streams what
+    does not fit into free memory. state: where a streamed run is saved after each
+    layer, so that it can go on when it was interrupted; None saves nothing.
     """
 
     model: str
     task: Task
     revision: str | None = None
     greedy: bool = False
+    stream: bool | None = None
     state: Path | None = None
 
 
@@ -79,7 +81,9 @@ def select_experts(
     model = opened.model
     calibrated = calibrate(request.task, request, model.config, opened.folder, watcher)
     with joined_ranks() as ranks:
-        streamed = should_stream(model, request, ranks)
+        streamed = request.stream
+        if streamed is None:
+            streamed = must_stream(model, request, ranks)
         observe = _streamed if streamed else _in_memory
         alone = streamed and ranks.size == 1
         with resumable(request.state if alone else None, watcher):

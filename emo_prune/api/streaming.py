@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emo_prune.api.calibrating import Calibrated, RunOptions
+from emo_prune.api.calibrating import Calibrated, ChoiceOptions, RunOptions
 from emo_prune.api.watcher import Watcher
 from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import FolderSource
@@ -45,7 +45,7 @@ class StreamedRun:
 
     model: MoEModel
     folder: Path
-    options: RunOptions
+    options: ChoiceOptions
     key: Mapping[str, Any]
     state: Path | None
     top_k: int
@@ -206,10 +206,8 @@ def resumable(state: Path | None, watcher: Watcher) -> Iterator[None]:
         state.unlink(missing_ok=True)
 
 
-def should_stream(model: MoEModel, options: RunOptions, ranks: Ranks) -> bool:
-    """Tell whether a model is to be run layer by layer: as asked, or as it must be."""
-    if options.stream is not None:
-        return options.stream
+def must_stream(model: MoEModel, options: RunOptions, ranks: Ranks) -> bool:
+    """Tell whether a model does not fit into free memory, but can be run by layers."""
     if model.config.get("quantization_config") or options.device == "auto":
         return False
     device = stream_device(options.device, options.dtype, ranks)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emo_prune.architectures.feed_forward import FEED_FORWARDS
+from emo_prune.architectures.feed_forward import FEED_FORWARDS, is_buffer
+from emo_prune.architectures.quantization import quantization_key
 from emo_prune.errors import LayoutMismatch
 
 _ALL = FEED_FORWARDS.values()
@@ -46,11 +47,7 @@ def carving(config: Mapping[str, Any], found: Sequence[int]) -> Carving:
         neurons_per_expert=config.get("moe_intermediate_size") or 0,
         gate_source=str(config.get("gate_source", "gate")),
     )
-    quantised = [
-        key
-        for key in ("quantization_config", "quantization")
-        if config.get(key) or dense.get(key)
-    ]
+    quantised = quantization_key(config) or quantization_key(dense)
     size = said.neurons_per_expert
     _check("carved_layers", config.get("carved_layers"), list(found))
     _check("dense_config, model_type", said.dense_type, *GATED, *PLAIN)
@@ -58,8 +55,13 @@ def carving(config: Mapping[str, Any], found: Sequence[int]) -> Carving:
     if type(size) is not int or size < 1:
         raise _mismatch("moe_intermediate_size", size, "the neurons of an expert")
     if quantised:
-        raise _mismatch(quantised[0], "a quantised model", "floating-point weights")
+        raise _mismatch(quantised, "a quantised model", "floating-point weights")
     return said
+
+
+def is_parameter(name: str) -> bool:
+    """Tell whether a stored tensor is parameters: neurons' numbers, say, are none."""
+    return not name.endswith(f".{NEURONS}") and not is_buffer(name)
 
 
 def _check(key: str, got: object, *allowed: object) -> None:

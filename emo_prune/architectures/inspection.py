@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from emo_prune.architectures.carved import NEURONS, Carving
+from emo_prune.architectures.carved import Carving, is_parameter
 from emo_prune.architectures.layout import MoELayer, MoEModel
 from emo_prune.architectures.limits import Limits
 from emo_prune.checkpoint import Tensor
@@ -127,9 +127,8 @@ def _expert_parameters(layer: MoELayer) -> int:
 
 
 def _parameters(tensor: Tensor) -> int:
-    """Return a tensor's parameters; the numbers of carved neurons are none."""
-    is_weight = not tensor.name.endswith(f".{NEURONS}")
-    return tensor.num_parameters if is_weight else 0
+    """Return a tensor's parameters; buffers and numbers of neurons are none."""
+    return tensor.num_parameters if is_parameter(tensor.name) else 0
 
 
 def _separate_shared_experts(model: MoEModel) -> int:

@@ -1,4 +1,4 @@
-"""Quantisation settings that name modules: those of dropped experts go, others move."""
+"""Quantisation settings, and the modules they name: dropped ones go, others move."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ _LITERAL = re.compile(
 # An expert id inside a regular expression cannot be renumbered safely.
 _ID_IN_PATTERN = re.compile(r"(?<!_)experts(\\\.|\.|\[\.\])[(\[]?(\?(:|P<\w+>))?\d")
 _PREFIXES = ("re:", "-:", "+:")
+_KEYS = ("quantization_config", "quantization")
+
+
+def quantization_key(config: Mapping[str, Any]) -> str | None:
+    """Return under which key a config says how weights are quantised; None if none."""
+    return next((key for key in _KEYS if config.get(key) is not None), None)
 
 
 def prune_quantization(
@@ -27,7 +33,7 @@ def prune_quantization(
     Raises:
         LayoutMismatch: a regular expression names experts by number.
     """
-    for key in ("quantization_config", "quantization"):
+    for key in _KEYS:
         if isinstance(config.get(key), dict):
             config[key] = _prune(config[key], kept)
 

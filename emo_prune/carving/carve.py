@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 
 import emo_prune
 from emo_prune.architectures import dense_fingerprint, describe
-from emo_prune.architectures.carved import NEURONS
+from emo_prune.architectures.carved import NEURONS, is_parameter
 from emo_prune.architectures.subset import computed
 from emo_prune.carving.card import carving_card
 from emo_prune.carving.clustering import Keys, assign, tightness, unit_keys
-from emo_prune.carving.cut import as_array, as_numbers, neurons_of, piece, piece_shape
+from emo_prune.carving.cut import (
+    Raw,
+    as_array,
+    as_numbers,
+    neurons_of,
+    piece,
+    piece_shape,
+)
 from emo_prune.carving.dense import DenseLayer
 from emo_prune.carving.flops import carved_flops, dense_flops
 from emo_prune.carving.plan import CarvePlan, copied_tensors, expert_name
@@ -67,7 +74,9 @@ def carve(
 
 def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLayer:
     """Cluster the neurons of a layer and write its experts, one matrix at a time."""
-    neurons, tight = _cluster(plan, layer)
+    keys = f"{plan.model.feed_forward.keys}.weight"
+    raw = _read(plan, layer, keys)
+    neurons, tight = _cluster(plan, layer, raw)
     write(
         [
             computed(
@@ -79,9 +88,12 @@ def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLaye
             for expert, ids in enumerate(neurons)
         ]
     )
+    # The keys first, which are at hand: a remote checkpoint is read but once.
+    write(_pieces(plan, layer, keys, raw, neurons))
+    del raw
     for part in layer.parts:
-        if plan.model.feed_forward.axis(part) is not None:
-            write(_pieces(plan, layer, part, neurons))
+        if part != keys and plan.model.feed_forward.axis(part) is not None:
+            write(_pieces(plan, layer, part, _read(plan, layer, part), neurons))
     return CarvedLayer(
         layer=layer.layer,
         tightness=tight,
@@ -90,19 +102,25 @@ def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLaye
     )
 
 
-def _cluster(plan: CarvePlan, layer: DenseLayer) -> tuple[NDArray[np.int32], float]:
+def _read(plan: CarvePlan, layer: DenseLayer, part: str) -> Raw:
+    tensor = layer.parts[part]
+    return as_array(plan.model.checkpoint.read(tensor), tensor.dtype, tensor.shape)
+
+
+def _cluster(
+    plan: CarvePlan, layer: DenseLayer, raw: Raw
+) -> tuple[NDArray[np.int32], float]:
     """Return each expert's neurons [experts, size], and how alike their keys are."""
     settings, number = plan.settings, plan.settings.num_experts
-    units = _unit_keys(plan, layer)
+    units = _unit_keys(plan, layer, raw)
     labels = assign(units, number, settings.method, [settings.seed, layer.layer])
     return neurons_of(labels, number), tightness(units, labels, number)
 
 
-def _unit_keys(plan: CarvePlan, layer: DenseLayer) -> Keys:
+def _unit_keys(plan: CarvePlan, layer: DenseLayer, raw: Raw) -> Keys:
     """Return the keys of a layer, scaled to length 1."""
     feed_forward = plan.model.feed_forward
     tensor = layer.parts[f"{feed_forward.keys}.weight"]
-    raw = as_array(plan.model.checkpoint.read(tensor), tensor.dtype, tensor.shape)
     keys = as_numbers(raw.T if feed_forward.input_first else raw, tensor.dtype)
     if not np.isfinite(keys).all():
         raise CarvingError(
@@ -115,12 +133,15 @@ def _unit_keys(plan: CarvePlan, layer: DenseLayer) -> Keys:
 
 
 def _pieces(
-    plan: CarvePlan, layer: DenseLayer, part: str, neurons: NDArray[np.int32]
+    plan: CarvePlan,
+    layer: DenseLayer,
+    part: str,
+    raw: Raw,
+    neurons: NDArray[np.int32],
 ) -> list[OutputTensor]:
-    """Return each expert's part of a tensor, which is read whole, once."""
+    """Return each expert's piece of a tensor."""
     tensor = layer.parts[part]
     axis = plan.model.feed_forward.axis(part) or 0
-    raw = as_array(plan.model.checkpoint.read(tensor), tensor.dtype, tensor.shape)
     shape = piece_shape(tensor, axis, plan.expert_size)
     return [
         computed(
@@ -151,12 +172,12 @@ def _record(plan: CarvePlan, layers: Sequence[CarvedLayer]) -> CarvingRecord:
         seed=settings.seed,
         num_layers=plan.model.num_layers,
         num_parameters=sum(
-            math.prod(tensor.shape)
-            for tensor in written
-            if not tensor.name.endswith(f".{NEURONS}")
+            math.prod(tensor.shape) for tensor in written if is_parameter(tensor.name)
         ),
         dense_num_parameters=sum(
-            tensor.num_parameters for tensor in checkpoint.tensors.values()
+            tensor.num_parameters
+            for tensor in checkpoint.tensors.values()
+            if is_parameter(tensor.name)
         ),
         layers=layers,
         left_out=plan.left_out,

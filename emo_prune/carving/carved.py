@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_prune.architectures.carved import NEURONS
-from emo_prune.architectures.feed_forward import FeedForward
+from emo_prune.architectures.feed_forward import FeedForward, feed_forward_size
 from emo_prune.carving.cut import as_array
 from emo_prune.carving.dense import (
     NUMBER,
     DenseModel,
     describe_dense,
     feed_forward_of,
-    ffn_size,
 )
 from emo_prune.checkpoint import Checkpoint, Tensor
 from emo_prune.errors import CarvingError, LayoutMismatch
@@ -137,7 +136,7 @@ def _neurons(
     dtype, shape = shapes.pop()
     if dtype != "I32" or len(shape) != 1:
         raise _odd_layer(stem, f"experts.*.neurons of {dtype} {list(shape)}")
-    size = ffn_size(config)
+    size = feed_forward_size(config)
     raw = [checkpoint.read(tensors[expert]) for expert in sorted(tensors)]
     neurons = as_array(b"".join(raw), dtype, (len(tensors), *shape)).view("<i4")
     if len(np.unique(neurons)) == neurons.size < size:

@@ -5,9 +5,12 @@ the FFN's first weight, scaled to length 1, into clusters of exactly d_ff / N.
 
 Our own: how that is solved. The authors call k-means-constrained, which solves each
 assignment for distances rounded to thousandths. Here keys and centres are rounded to
-multiples of 2**-20, so that every product and sum of them is a whole number that
-float64 holds exactly, in whichever order it is added up. So an assignment is the best
-there is, and the outcome the same to the bit however many threads compute it.
+multiples of 2**-20. Products and sums over a row are then whole numbers below 2**53,
+which float64 holds exactly, in whichever order they are added up; sums over rows are
+kept as int64. The one sum of fractions, a key's length, is added up in an order that is
+written out. So an assignment is the best there is, no round ends with a larger scatter
+than the one before, and one version of numpy gives the same to the bit on every
+processor, however many threads there are.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from emo_prune.carving.balanced import Costs, Labels, balanced_labels
 Method = Literal["kmeans", "contiguous", "random"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Keys = NDArray[np.float32]
+Whole = NDArray[np.int64]
 
 _GRID = 2.0**20  # keys of length 1 are whole numbers that float32 still holds
 _ROWS = 256  # at a time, as float64
@@ -38,11 +42,23 @@ def unit_keys(keys: NDArray[np.floating]) -> Keys:
         rows = keys[start : start + _ROWS].astype(np.float64)
         largest = np.abs(rows).max(axis=1, keepdims=True)
         rows /= np.where(largest > 0, largest, 1)  # their squares neither vanish
-        norms = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+        norms = np.sqrt(_added_up(np.square(rows)))
         units[start : start + _ROWS] = np.rint(
             rows / np.where(norms > 0, norms, 1) * _GRID
         )
     return units
+
+
+def _added_up(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's sum [rows, 1], by halves; overwrites `terms`.
+
+    The order in which `sum` adds is not numpy's promise.
+    """
+    while (width := terms.shape[1]) > 1:
+        half = (width + 1) // 2
+        terms[:, : width - half] += terms[:, half:]
+        terms = terms[:, :half]
+    return terms
 
 
 def assign(units: Keys, num_experts: int, method: Method, seed: list[int]) -> Labels:
@@ -75,17 +91,17 @@ def balanced_kmeans(
     return min(found, key=lambda one: one[0])[1]
 
 
-def _lloyd(units: Keys, centres: Costs) -> tuple[float, Labels]:
+def _lloyd(units: Keys, centres: Costs) -> tuple[int, Labels]:
     """Assign and average in turn, until nothing is gained: the scatter, the labels."""
     labels, prices = balanced_labels(_costs(units, centres))
-    total = np.inf
+    centres, scatter = _centres(units, labels, len(centres))
     for _ in range(_MAX_ROUNDS):
-        centres = _centres(units, labels, len(centres))
-        before, total = total, _scatter(units, centres)
-        if total >= before:
+        moved, prices = balanced_labels(_costs(units, centres), prices)
+        centres, found = _centres(units, moved, len(centres))
+        if found >= scatter:
             break
-        labels, prices = balanced_labels(_costs(units, centres), prices)
-    return total, labels
+        labels, scatter = moved, found
+    return scatter, labels
 
 
 def _costs(units: Keys, centres: Costs) -> Costs:
@@ -98,37 +114,50 @@ def _costs(units: Keys, centres: Costs) -> Costs:
     return costs
 
 
-def _centres(units: Keys, labels: Labels, num_clusters: int) -> Costs:
+def _centres(units: Keys, labels: Labels, num_clusters: int) -> tuple[Costs, int]:
+    """Return the centres of clusters of one size, and the scatter around them.
+
+    That is the sum of squared distances, less the rows' own squares.
+    """
+    size = len(units) // num_clusters
     sums = np.stack(
         [units[labels == c].sum(axis=0, dtype=np.float64) for c in range(num_clusters)]
     )
-    return np.rint(sums / (len(units) // num_clusters))
-
-
-def _scatter(units: Keys, centres: Costs) -> float:
-    """Return the sum of squared distances to the centres of clusters of one size."""
-    size = len(units) // len(centres)
-    return float(len(units) * _GRID**2 - size * np.square(centres).sum())
+    centres = np.rint(sums / size)
+    whole = centres.astype(np.int64)
+    scatter = int((whole * (size * whole - 2 * sums.astype(np.int64))).sum())
+    return centres, scatter
 
 
 def _plus_plus(units: Keys, num_clusters: int, random: np.random.Generator) -> Costs:
     """Return rows far from one another: k-means++, each the best of a few drawn."""
+    squares = _squares(units)
     chosen = [int(random.integers(len(units)))]
-    nearest = _distances(units, chosen)[:, 0]
+    nearest = _distances(units, squares, chosen)[:, 0]
     for _ in range(num_clusters - 1):
         edges = np.cumsum(nearest)
         drawn = np.searchsorted(edges, random.random(_DRAWN) * edges[-1], side="right")
         drawn = np.minimum(drawn, len(units) - 1)
-        nearer = np.minimum(_distances(units, drawn), nearest[:, None])
+        nearer = np.minimum(_distances(units, squares, drawn), nearest[:, None])
         best = int(nearer.sum(axis=0).argmin())
         chosen.append(int(drawn[best]))
         nearest = nearer[:, best]
     return units[chosen].astype(np.float64)
 
 
-def _distances(units: Keys, chosen: Sequence[int] | Labels) -> Costs:
+def _distances(units: Keys, squares: Whole, chosen: Sequence[int] | Labels) -> Whole:
     """Return the squared distances [rows, chosen] to some of the rows."""
-    return np.maximum(_GRID**2 + _costs(units, units[chosen].astype(np.float64)), 0)
+    costs = _costs(units, units[chosen].astype(np.float64))
+    return squares[:, None] + costs.astype(np.int64)
+
+
+def _squares(units: Keys) -> Whole:
+    """Return each row's squared length; 2**40, or nearly, unless it is all zeros."""
+    squares = np.empty(len(units), dtype=np.int64)
+    for start in range(0, len(units), _ROWS):
+        rows = units[start : start + _ROWS].astype(np.float64)
+        squares[start : start + _ROWS] = np.square(rows).sum(axis=1)
+    return squares
 
 
 def tightness(units: Keys, labels: Labels, num_experts: int) -> float:
@@ -138,11 +167,12 @@ def tightness(units: Keys, labels: Labels, num_experts: int) -> float:
     keys of each are one and the same. Experts chosen at random have about
     (experts - 1) / (neurons - 1).
     """
-    everything = _scatter(units, _centres(units, np.zeros_like(labels), 1))
-    if everything <= 0:
+    squares = int(_squares(units).sum())
+    _, total = _centres(units, np.zeros_like(labels), 1)
+    _, within = _centres(units, labels, num_experts)
+    if squares + total == 0:
         return 1.0
-    within = _scatter(units, _centres(units, labels, num_experts))
-    return float(1 - within / everything)
+    return 1 - (squares + within) / (squares + total)
 
 
 def _in_order(labels: Labels) -> Labels:

@@ -10,7 +10,12 @@ from typing import Any
 
 from emo_prune.architectures import ARCHITECTURES
 from emo_prune.architectures.announced import positive
-from emo_prune.architectures.feed_forward import FEED_FORWARDS, FeedForward
+from emo_prune.architectures.feed_forward import (
+    FEED_FORWARDS,
+    FeedForward,
+    feed_forward_size,
+)
+from emo_prune.architectures.quantization import quantization_key
 from emo_prune.checkpoint import Checkpoint, Tensor
 from emo_prune.errors import CarvingError, LayoutMismatch, UnsupportedArchitecture
 
@@ -61,7 +66,7 @@ def describe_dense(checkpoint: Checkpoint) -> DenseModel:
     _refuse_quantised(config)
     num_layers = positive(config, ("n_layer", "num_hidden_layers"))
     hidden_size = positive(config, ("n_embd", "hidden_size"))
-    size = ffn_size(config)
+    size = feed_forward_size(config)
     found = _by_layer(checkpoint.tensors.values(), feed_forward, num_layers)
     layers = tuple(
         _layer(index, found.get(index, {}), feed_forward) for index in range(num_layers)
@@ -78,17 +83,25 @@ def describe_dense(checkpoint: Checkpoint) -> DenseModel:
     )
 
 
-def ffn_size(config: Mapping[str, Any]) -> int:
-    """Return the neurons of a layer; GPT-2 without a number has four times its width.
+def num_embeddings(model: DenseModel) -> int:
+    """Return how many token ids a model can read: the rows of its embedding.
 
     Raises:
-        LayoutMismatch: there is no such number.
+        LayoutMismatch: it has no embedding.
     """
-    if config.get("model_type") != "gpt2":
-        return positive(config, ("intermediate_size",))
-    if config.get("n_inner") is not None:
-        return positive(config, ("n_inner",))
-    return 4 * positive(config, ("n_embd", "hidden_size"))
+    first, feed_forward = model.layers[0], model.feed_forward
+    root = first.stem.removesuffix(f"{feed_forward.stack}.0.{feed_forward.block}.")
+    name = f"{root}{feed_forward.embedding}.weight"
+    table = model.checkpoint.tensors.get(name)
+    if table is None or len(table.shape) != 2:
+        raise LayoutMismatch(
+            "the checkpoint has no embedding",
+            where=model.checkpoint.name,
+            got="none" if table is None else str(list(table.shape)),
+            expected=f"{name}, [token ids, {model.hidden_size}]",
+            hint="the checkpoint is incomplete; download it again",
+        )
+    return table.shape[0]
 
 
 def _refuse_experts(checkpoint: Checkpoint) -> None:
@@ -125,14 +138,13 @@ def feed_forward_of(config: Mapping[str, Any]) -> FeedForward:
 
 
 def _refuse_quantised(config: Mapping[str, Any]) -> None:
-    for key in ("quantization_config", "quantization"):
-        if config.get(key) is not None:
-            raise CarvingError(
-                "quantised weights cannot be carved",
-                where=f"config.json, {key}",
-                expected="weights in " + ", ".join(FLOATS),
-                hint="carve the unquantised checkpoint, and quantise the outcome",
-            )
+    if key := quantization_key(config):
+        raise CarvingError(
+            "quantised weights cannot be carved",
+            where=f"config.json, {key}",
+            expected="weights in " + ", ".join(FLOATS),
+            hint="carve the unquantised checkpoint, and quantise the outcome",
+        )
 
 
 def _by_layer(

@@ -16,6 +16,10 @@ def carved_flops(model: DenseModel, settings: CarveSettings) -> int:
 
     The gate's are those of N products with a mean key; "inter" computes the
     activations of every expert, and saves on the output matrix alone.
+
+    Left out: each forward pass averages the keys (or up rows) anew, so that the gate
+    follows them in training. Those are neurons x hidden size additions for a pass, not
+    for a token: little if it has many tokens, half a matrix's FLOPs if it has one.
     """
     matrix = 2 * model.hidden_size * model.size
     picked = matrix * settings.top_k // settings.num_experts

@@ -36,9 +36,10 @@ class CarvedLayer:
 class CarvingRecord:
     """What a carved checkpoint was made from, and how.
 
-    `model` are the facts of the dense one; `num_parameters` are as many as it had
-    (`neurons` are none of them). `left_out` are files of it that were not copied.
-    `measured` is what was observed on examples, by `to_json` of that; or None.
+    `model` are the facts of the dense one, `dense_num_parameters` are its. Of what is
+    stored, `neurons` and buffers are no parameters. `left_out` are files of it that
+    were not copied. `measured` is what was observed on examples, by `to_json` of that;
+    or None.
     """
 
     model: Mapping[str, Any]

@@ -73,10 +73,11 @@ def restore_dense(
     force: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Join the experts and write the dense model, one tensor in memory at a time.
+    """Join the experts and write the dense model, one tensor after the other.
 
-    The folder appears complete or not at all. `progress` is told the bytes of each
-    copy. `force` replaces a carved checkpoint, and nothing else.
+    In memory are a few copies of the one at hand: its pieces, and those joined, put in
+    order and written. The folder appears complete or not at all. `progress` is told
+    the bytes of each copy. `force` replaces a carved checkpoint, and nothing else.
 
     Raises:
         OutputExists: the destination exists (and may not be replaced).

@@ -115,6 +115,14 @@ def _check_names(settings: CarveSettings) -> None:
 
 def _check_numbers(settings: CarveSettings, size: int) -> None:
     number = settings.num_experts
+    if size < 2:
+        raise CarvingError(
+            "a layer of one neuron cannot be divided",
+            where="config.json, the neurons of a feed-forward layer",
+            got=size,
+            expected="at least 2",
+            hint="carve another model",
+        )
     if number < 2 or size % number:
         divisors = [n for n in range(2, size + 1) if size % n == 0]
         near = min(divisors, key=lambda n: abs(n - number))

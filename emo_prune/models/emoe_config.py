@@ -9,6 +9,7 @@ from huggingface_hub.dataclasses import strict
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
 from emo_prune.architectures.carved import GATED, PLAIN
+from emo_prune.architectures.feed_forward import feed_forward_size
 from emo_prune.models.emo_config import bad_key
 
 _FROM_DENSE = (
@@ -72,7 +73,7 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
                 setattr(self, key, getattr(dense, key))
         self.carved_layers = list(self.carved_layers or ())
         if self.moe_intermediate_size is None:
-            width = feed_forward_size(dense)
+            width = feed_forward_size(dense.to_dict())
             self.moe_intermediate_size = width // max(1, self.num_experts)
             if self.num_experts * self.moe_intermediate_size != width:
                 raise bad_key("num_experts", self.num_experts, f"a divisor of {width}")
@@ -97,13 +98,14 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
                 layers,
                 f"ascending numbers below {dense.num_hidden_layers}",
             )
-        most = feed_forward_size(dense) // max(1, self.moe_intermediate_size or 0)
+        width = feed_forward_size(dense.to_dict())
+        most = width // max(1, self.moe_intermediate_size or 0)
         if not 1 <= self.num_experts <= most:
             raise bad_key(
                 "num_experts",
                 self.num_experts,
                 f"1 to {most}, with {self.moe_intermediate_size} of "
-                f"{feed_forward_size(dense)} neurons in each",
+                f"{width} neurons in each",
             )
         if not 1 <= self.num_experts_per_tok <= self.num_experts:
             raise bad_key(
@@ -111,13 +113,6 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
                 self.num_experts_per_tok,
                 f"1 to {self.num_experts} (all)",
             )
-
-
-def feed_forward_size(dense: PreTrainedConfig) -> int:
-    """Return the neurons of a dense layer's FFN."""
-    if dense.model_type in PLAIN:
-        return int(dense.n_inner or 4 * dense.hidden_size)
-    return int(getattr(dense, "intermediate_size", 0))
 
 
 def _dense_config(fields: dict[str, Any]) -> PreTrainedConfig:

@@ -60,8 +60,8 @@ def carving_table(record: CarvingRecord) -> RenderableType:
         f"{carved / dense:.1%}",
     )
     table.caption = (
-        f"{record.num_parameters:,} parameters, as the source; all FFNs: those not "
-        f"carved included; {TIGHTNESS_WORDS}"
+        f"{record.num_parameters:,} parameters, of {record.dense_num_parameters:,} in "
+        f"the source; all FFNs: those not carved included; {TIGHTNESS_WORDS}"
     )
     table.caption_justify = "left"
     if record.measured is None:

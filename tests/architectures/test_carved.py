@@ -91,6 +91,7 @@ def test_an_export_lowers_the_count_and_keeps_the_rest(tmp_path: Path) -> None:
         ({"moe_intermediate_size": -3}, "moe_intermediate_size"),
         ({"gate_source": ["gate"]}, "gate_source"),
         ({"quantization_config": {"quant_method": "x"}}, "quantization_config"),
+        ({"quantization": {}}, "quantization"),
         (
             {"dense_config": EMOE["dense_config"] | {"quantization_config": {"x": 1}}},
             "quantization_config",

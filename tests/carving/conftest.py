@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from emo_prune.api.carving import CarveRequest, carve_model
+from emo_prune.api.measuring import Measuring
 from emo_prune.carving import CarveSettings, CarvingRecord
 from tests.evaluation.tiny import byte_tokenizer
-from tests.tiny_checkpoints import read_blobs, write_checkpoint
+from tests.tiny_checkpoints import Blob, read_blobs, write_checkpoint
 from tests.tiny_emoe import DENSE_TYPES, WIDTH, dense_model
 
 __all__ = ["WIDTH"]
@@ -29,6 +30,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2 in float16 shards": ("gpt2", {}),
 }
 Dense = Callable[[str], Path]
+Config = dict[str, Any]
+Blobs = dict[str, Blob]
 
 
 @pytest.fixture(scope="session")
@@ -61,12 +64,31 @@ def _without_prefix(folder: Path) -> None:
     write_checkpoint(folder, config, named)
 
 
+def edited(
+    source: Path, folder: Path, edit: Callable[[Config, Blobs], None] | None = None
+) -> Path:
+    """Write a checkpoint again, after an edit."""
+    config, blobs = json.loads((source / "config.json").read_text()), read_blobs(source)
+    if edit is not None:
+        edit(config, blobs)
+    return write_checkpoint(folder, config, blobs)
+
+
 def carved(
-    dense: Path, destination: Path, *, force: bool = False, **settings: Any
+    dense: Path,
+    destination: Path,
+    *,
+    force: bool = False,
+    measuring: Measuring | None = None,
+    **settings: Any,
 ) -> CarvingRecord:
     """Carve into 8 experts, unless `settings` say otherwise."""
     chosen = CarveSettings(**{"num_experts": 8, "top_k": 2, **settings})
     request = CarveRequest(
-        model=str(dense), destination=destination, settings=chosen, force=force
+        model=str(dense),
+        destination=destination,
+        settings=chosen,
+        force=force,
+        measuring=measuring,
     )
     return carve_model(request)

@@ -69,6 +69,77 @@ def test_planted_blocks_are_found(seed: int, num_experts: int, size: int) -> Non
     assert tightness(units, labels, num_experts) > 0.8
 
 
+@pytest.mark.parametrize("seed", [41, 68, 93])  # of which one start finds none
+def test_one_bad_start_is_not_the_last(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    directions = np.linalg.qr(random.standard_normal((16, 16)))[0]
+    planted = random.permutation(np.repeat(np.arange(16), 4))
+    noise = 0.16 * random.standard_normal((64, 16))
+    labels = assign(unit_keys(directions[planted] + noise), 16, "kmeans", [seed])
+    assert len(set(zip(planted.tolist(), labels.tolist(), strict=True))) == 16
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_other_assignment_is_nearer_to_the_centres(seed: int) -> None:
+    units = unit_keys(keys(seed, 256, 8))
+    labels = assign(units, 8, "kmeans", [seed])
+    centres = np.stack([units[labels == e].mean(axis=0) for e in range(8)])
+    distances = np.square(units[:, None] - centres).sum(axis=2, dtype=np.float64)
+    repeated = np.repeat(distances, 32, axis=1)
+    least = repeated[linear_sum_assignment(repeated)].sum()
+    assert distances[np.arange(256), labels].sum() == pytest.approx(least, rel=1e-6)
+
+
+@given(SEEDS, st.integers(1, 6), st.integers(1, 8), st.integers(0, 8))
+def test_tightness_is_of_the_keys_there_are(
+    seed: int, num_experts: int, size: int, num_zero: int
+) -> None:
+    rows = keys(seed, num_experts * size, 5)
+    rows[:num_zero] = 0
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled = rows / np.where(lengths > 0, lengths, 1)
+    labels = np.random.default_rng(seed).permutation(len(rows)) % num_experts
+    groups = [scaled[labels == expert] for expert in range(num_experts)]
+    within = sum(np.square(group - group.mean(axis=0)).sum() for group in groups)
+    total = np.square(scaled - scaled.mean(axis=0)).sum()
+    expected = 1 - within / total if total > 1e-9 else 1
+    found = tightness(unit_keys(rows), labels, num_experts)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_experts_whose_keys_are_one_and_the_same_are_as_tight_as_can_be() -> None:
+    zeros, ones = np.zeros((4, 6)), np.ones((4, 6))
+    for rows in (np.concatenate([zeros, ones]), np.concatenate([zeros, zeros])):
+        units = unit_keys(rows)
+        labels = assign(units, 2, "kmeans", [0])
+        assert tightness(units, labels, 2) == 1
+
+
+@given(SEEDS)
+def test_sums_are_exact_in_whichever_order(seed: int) -> None:
+    units = unit_keys(keys(seed, 64, 24))
+    random = np.random.default_rng(seed)
+    other = np.ascontiguousarray(units[:, random.permutation(24)])
+    labels = assign(units, 4, "kmeans", [seed])
+    assert np.array_equal(assign(other, 4, "kmeans", [seed]), labels)
+    rows = random.permutation(64)
+    assert tightness(units[rows], labels[rows], 4) == tightness(units, labels, 4)
+
+
+def test_sums_are_exact_where_float64_would_round() -> None:
+    units = unit_keys(keys(0, 1 << 14, 3))
+    labels = assign(units, 2, "random", [0])
+
+    def scatter(rows: Any) -> int:
+        whole = [[int(x) for x in column] for column in rows.T]
+        centres = [round(sum(column) / len(column)) for column in whole]
+        pairs = zip(whole, centres, strict=True)
+        return sum((x - centre) ** 2 for column, centre in pairs for x in column)
+
+    within = sum(scatter(units[labels == expert]) for expert in range(2))
+    assert tightness(units, labels, 2) == 1 - within / scatter(units)
+
+
 def test_clusters_are_tighter_than_chance() -> None:
     units = unit_keys(keys(0, 512, 16))
     tight = {m: tightness(units, assign(units, 8, m, [0]), 8) for m in METHODS}

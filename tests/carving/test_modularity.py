@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from emo_prune.api.measuring import Measuring
 from emo_prune.architectures import ARCHITECTURES
 from emo_prune.models.loading import load_model
 from emo_prune.routing import Batch
@@ -102,6 +104,13 @@ def test_the_model_picks_as_before_once_it_is_measured(
     before = model(IDS).logits
     measure_modularity(model, ARCHITECTURES["emoe"], batches())
     assert torch.allclose(model(IDS).logits, before, atol=1e-5)
+
+
+def test_measuring_takes_nothing_that_chooses_experts() -> None:
+    said = {field.name for field in fields(Measuring)}
+    assert said == {
+        *("task", "options", "num_examples", "batch_size", "device", "dtype"),
+    }
 
 
 def test_the_best_hold_no_less_than_others(dense: Dense, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from emo_prune.api.carving import RestoreRequest, restore_model
+from emo_prune.api.measuring import Measuring
 from emo_prune.carving import carve, describe_dense, plan_carving
 from emo_prune.carving.settings import CarveSettings
 from emo_prune.checkpoint import open_checkpoint
@@ -31,27 +32,10 @@ from emo_prune.errors import (
     UnsupportedArchitecture,
 )
 from emo_prune.export import export, plan_export
-from tests.carving.conftest import Dense, carved
-from tests.tiny_checkpoints import (
-    Blob,
-    opened,
-    read_blobs,
-    selection_of,
-    write_checkpoint,
-)
-
-Config = dict[str, Any]
-Blobs = dict[str, Blob]
-
-
-def edited(
-    source: Path, folder: Path, edit: Callable[[Config, Blobs], None] | None = None
-) -> Path:
-    """Write a checkpoint again, after an edit."""
-    config, blobs = json.loads((source / "config.json").read_text()), read_blobs(source)
-    if edit is not None:
-        edit(config, blobs)
-    return write_checkpoint(folder, config, blobs)
+from emo_prune.tasks import parse_task
+from tests.carving.conftest import Blobs, Config, Dense, carved, edited
+from tests.evaluation.tiny import byte_tokenizer
+from tests.tiny_checkpoints import opened, read_blobs, selection_of
 
 
 def refused(
@@ -103,6 +87,22 @@ def test_settings_without_a_meaning(
     dense: Dense, tmp_path: Path, settings: Any, kind: Any, match: str
 ) -> None:
     refused(kind, match, tmp_path, lambda out: carved(dense("llama"), out, **settings))
+
+
+def test_a_layer_of_one_neuron(dense: Dense, tmp_path: Path) -> None:
+    def narrow(config: Config, blobs: Blobs) -> None:
+        config["intermediate_size"] = 1
+        for name in [name for name in blobs if ".mlp." in name]:
+            shape = (32, 1) if "down_proj" in name else (1, 32)
+            blobs[name] = ("F32", shape, bytes(4 * 32))
+
+    source = edited(dense("llama"), tmp_path / "source", narrow)
+    refused(
+        CarvingError,
+        "one neuron cannot be divided",
+        tmp_path,
+        lambda out: carved(source, out),
+    )
 
 
 def test_gpt2_has_no_up_matrix(dense: Dense, tmp_path: Path) -> None:
@@ -187,9 +187,14 @@ def _stray_expert(_: Config, blobs: Blobs) -> None:
     blobs["model.layers.1.mlp.experts.0.w"] = ("F32", (1,), bytes(4))
 
 
+def _empty_settings(config: Config, _: Blobs) -> None:
+    config["quantization"] = {}
+
+
 @pytest.mark.parametrize(
     ("edit", "kind", "match"),
     [
+        (_empty_settings, CarvingError, "quantised weights cannot be carved"),
         (_quantised, CarvingError, "quantised weights cannot be carved"),
         (_other_type, UnsupportedArchitecture, "'phi3'.*llama, mistral"),
         (_no_type, UnsupportedArchitecture, "llama, mistral"),
@@ -231,6 +236,58 @@ def test_keys_that_are_no_numbers(dense: Dense, tmp_path: Path, bits: int) -> No
     source = edited(dense("llama"), tmp_path / "source", damage)
     refused(
         CarvingError, "not finite numbers", tmp_path, lambda out: carved(source, out)
+    )
+
+
+def measuring_on(text: str, source: Path, file: Path) -> Measuring:
+    """Give a model a tokenizer; return how it is to be measured on a text."""
+    byte_tokenizer().save_pretrained(source)
+    file.write_text(json.dumps({"text": text}) + "\n")
+    return Measuring(task=parse_task(None, file))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("llama", "model.embed_tokens.weight"),
+        ("gpt2", "transformer.wte.weight"),
+        ("gpt2 without prefix", "wte.weight"),
+    ],
+)
+def test_token_ids_without_an_embedding(
+    dense: Dense, tmp_path: Path, kind: str, name: str
+) -> None:
+    [[space]] = byte_tokenizer()([" "])["input_ids"]
+
+    def shorten(config: Config, blobs: Blobs) -> None:
+        config["vocab_size"] = space
+        dtype, (_, width), data = blobs[name]
+        blobs[name] = (dtype, (space, width), data[: space * width * 4])
+
+    source = edited(dense(kind), tmp_path / "source", shorten)
+    measuring = measuring_on("a z", source, tmp_path / "examples.jsonl")
+    error = refused(
+        CheckpointError,
+        "the tokenizer gives token ids that the model has no embedding for",
+        tmp_path,
+        lambda out: carved(source, out, measuring=measuring),
+    )
+    assert (error.got, error.expected) == (f"id {space}", f"ids below {space}")
+
+
+def test_a_model_without_an_embedding_is_not_measured(
+    dense: Dense, tmp_path: Path
+) -> None:
+    def edit(_: Config, blobs: Blobs) -> None:
+        del blobs["model.embed_tokens.weight"]
+
+    source = edited(dense("llama"), tmp_path / "source", edit)
+    measuring = measuring_on("a z", source, tmp_path / "examples.jsonl")
+    refused(
+        LayoutMismatch,
+        r"no embedding.*model\.embed_tokens\.weight",
+        tmp_path,
+        lambda out: carved(source, out, measuring=measuring),
     )
 
 

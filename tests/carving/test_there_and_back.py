@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,17 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from emo_prune.api.carving import RestoreRequest, restore_model
-from tests.carving.conftest import KINDS, WIDTH, Dense, carved
-from tests.tiny_checkpoints import Blob, read_blobs
+from emo_prune.architectures import inspect_model
+from tests.carving.conftest import (
+    KINDS,
+    WIDTH,
+    Blobs,
+    Config,
+    Dense,
+    carved,
+    edited,
+)
+from tests.tiny_checkpoints import Blob, opened, read_blobs
 
 TYPES = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16, "I32": np.int32}
 
@@ -161,11 +171,64 @@ def test_small_shards_hold_the_same_tensors(
     assert read_blobs(back) == read_blobs(dense(kind))
 
 
+def test_a_gpt2_that_names_no_width_has_four_times_its_own(
+    dense: Dense, there: Path, tmp_path: Path
+) -> None:
+    def widen(config: Config, blobs: Blobs) -> None:
+        config["n_inner"] = None
+        for name in [name for name in blobs if ".mlp.c_" in name]:
+            dtype, shape, data = blobs[name]
+            twice = [2 * n if n == WIDTH else n for n in shape]
+            if twice != list(shape):
+                blobs[name] = (dtype, tuple(twice), 2 * data)
+
+    source = edited(dense("gpt2"), tmp_path / "source", widen)
+    assert carved(source, there).expert_size == 4 * 32 // 8
+    expected, found = logits(source), logits(there, num_experts_per_tok=8)
+    assert torch.allclose(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_buffers_of_early_releases_are_kept_and_are_no_parameters(
+    dense: Dense, there: Path, tmp_path: Path
+) -> None:
+    def store(_: Config, blobs: Blobs) -> None:
+        for layer in range(3):
+            stem = f"transformer.h.{layer}.attn"
+            blobs[f"{stem}.bias"] = ("F32", (1, 1, 16, 16), bytes(4 * 256))
+            blobs[f"{stem}.masked_bias"] = ("F32", (), bytes(4))
+
+    source = edited(dense("gpt2"), tmp_path / "source", store)
+    record = carved(source, there)
+    parameters = AutoModelForCausalLM.from_pretrained(source).num_parameters()
+    assert record.dense_num_parameters == record.num_parameters == parameters
+    assert inspect_model(opened(there)).num_parameters == parameters
+    back = restored(there, tmp_path / "back")
+    assert read_blobs(back) == read_blobs(source)
+
+
+def test_frequencies_of_early_llamas_are_no_parameters(
+    dense: Dense, there: Path, tmp_path: Path
+) -> None:
+    def store(_: Config, blobs: Blobs) -> None:
+        name = "model.layers.1.self_attn.rotary_emb.inv_freq"
+        blobs[name] = ("F32", (4,), bytes(16))
+
+    source = edited(dense("llama with biases"), tmp_path / "source", store)
+    record = carved(source, there)
+    parameters = AutoModelForCausalLM.from_pretrained(source).num_parameters()
+    assert record.dense_num_parameters == record.num_parameters == parameters
+
+
 def test_the_card_says_what_it_is_and_keeps_the_source_s(
     dense: Dense, there: Path
 ) -> None:
     record = carved(dense("qwen2"), there, top_k=3)
     card = (there / "README.md").read_text()
     assert "carved into 8 experts" in card
+    number = sum(
+        math.prod(shape) for _, shape, _ in read_blobs(dense("qwen2")).values()
+    )
+    assert f"| parameters | {number:,} |" in card
+    assert f"| parameters of the source | {number:,} |" in card
     assert str(record.model["fingerprint"]) in card
     assert (there / "README.source.md").read_text() == "the card of the dense model\n"

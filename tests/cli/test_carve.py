@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
+from emo_prune.architectures import dense_fingerprint
+from emo_prune.checkpoint import open_remote
 from tests.cli.conftest import Run
 from tests.hub_server import point_at, serving
 from tests.tiny_checkpoints import read_blobs
@@ -15,9 +18,10 @@ from tests.tiny_checkpoints import read_blobs
 def test_there_and_back_by_default_names(run: Run, dense: Path) -> None:
     done = run("carve", dense, "--num-experts", "8", "--layers", "last:2")
     assert done.code == 0, done.err
-    assert "2 of 3 layers carved into 8 experts of 8 neurons, top-4" in " ".join(
-        done.out.split()
-    )
+    said = " ".join(done.out.split())
+    assert "2 of 3 layers carved into 8 experts of 8 neurons, top-4" in said
+    number = f"{sum(math.prod(blob[1]) for blob in read_blobs(dense).values()):,}"
+    assert f"{number} parameters, of {number} in the source" in said
     assert "wrote emo-prune-out/tiny-llama-emoe" in done.err
     config = json.loads(Path("emo-prune-out/tiny-llama-emoe/config.json").read_text())
     assert config["carved_layers"] == [1, 2]
@@ -155,3 +159,21 @@ def test_from_the_hub_by_ranges_the_outcome_is_the_same(
         assert (Path("remote") / file).read_bytes() == (
             Path("local") / file
         ).read_bytes()
+
+
+def test_from_the_hub_each_weight_is_read_once(
+    run: Run, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(dense) as hub:
+        point_at(hub.url, monkeypatch, tmp_path / "hub-cache")
+        checkpoint = open_remote("org/name")
+        dense_fingerprint(checkpoint)
+        besides = hub.shard_bytes  # headers, and what a model is known by
+        assert run("carve", "org/name", "--remote", "-o", "carved", "-n", "8").code == 0
+    assert hub.shard_bytes - besides == besides + checkpoint.num_bytes
+    with serving(Path("carved")) as hub:
+        point_at(hub.url, monkeypatch, tmp_path / "another-cache")
+        done = run("carve", "org/name", "--remote", "--as", "dense", "-o", "back")
+        assert done.code == 0, done.err
+    size = Path("carved/model.safetensors").stat().st_size
+    assert hub.shard_bytes == size
