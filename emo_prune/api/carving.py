@@ -13,7 +13,7 @@ from emo_prune.carving import (
     CarveSettings,
     CarvingRecord,
     RestorePlan,
-    carve,
+    carve_into,
     describe_carved,
     describe_dense,
     plan_carving,
@@ -31,6 +31,7 @@ from emo_prune.checkpoint import (
 )
 from emo_prune.export import check_destination
 from emo_prune.export.plan import DEFAULT_SHARD_BYTES
+from emo_prune.export.publishing import appearing
 
 if TYPE_CHECKING:
     from emo_prune.api.measuring import Measuring
@@ -67,6 +68,8 @@ class CarveRequest(RestoreRequest):
 def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> CarvingRecord:
     """Carve a dense model into experts; nothing is written before all is checked.
 
+    If it is to be measured, it appears with that done, or not at all.
+
     Raises:
         CarvingError, SettingsError: the model cannot be carved so.
         OutputExists, ExportError: the output exists, or cannot be written.
@@ -82,17 +85,20 @@ def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> Carvin
     calibrated = None
     if request.measuring is not None:
         calibrated = request.measuring.tokens(plan, folder, watcher)
-    with watcher.track("carving", plan.shard_bytes, "bytes") as advance:
-        record = carve(plan, request.destination, force=request.force, progress=advance)
+    with appearing(
+        request.destination, plan.num_bytes, force=request.force, kind=CARVED
+    ) as written:
+        with watcher.track("carving", plan.shard_bytes, "bytes") as advance:
+            record = carve_into(written, plan, advance)
+        if request.measuring is not None and calibrated is not None:
+            from emo_prune.api.measuring import measure_carving
+
+            record = measure_carving(
+                written, record, request.measuring, calibrated, watcher
+            )
     _remember(record, folder, request)
     say_what_was_not_kept(checkpoint, watcher)
-    if request.measuring is None or calibrated is None:
-        return record
-    from emo_prune.api.measuring import measure_carving
-
-    return measure_carving(
-        request.destination, record, request.measuring, calibrated, watcher
-    )
+    return record
 
 
 def restore_model(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from emo_prune.architectures.table import Architecture
 from emo_prune.errors import LayoutMismatch
+
+if TYPE_CHECKING:
+    from emo_prune.architectures.table import Architecture
 
 
 def positive(config: Mapping[str, Any], keys: Sequence[str]) -> int:

@@ -58,17 +58,30 @@ def carve(
     source = plan.model.checkpoint.source
     check_destination(source, destination, force=force, kind=CARVED)
     with appearing(destination, plan.num_bytes, force=force, kind=CARVED) as folder:
+        return carve_into(folder, plan, progress)
 
-        def write(tensors: Sequence[OutputTensor]) -> None:
-            fill_shards(plan.shards, tensors, source, folder, progress)
 
-        for shard in plan.shards:
-            create_shard(shard, folder)
-        layers = [_carve_layer(plan, layer, write) for layer in plan.layers]
-        write(copied_tensors(plan.shards))
-        record = _record(plan, layers)
-        write_files(source, plan.copied, _texts(plan, record), folder)
-        describe(reopened(folder, plan.shards))
+def carve_into(
+    folder: Path, plan: CarvePlan, progress: Callable[[int], None]
+) -> CarvingRecord:
+    """Write a carved checkpoint into an empty folder, as `carve` does.
+
+    Raises:
+        CarvingError: a layer's weights are not finite.
+        OSError: the folder cannot be written.
+    """
+    source = plan.model.checkpoint.source
+
+    def write(tensors: Sequence[OutputTensor]) -> None:
+        fill_shards(plan.shards, tensors, source, folder, progress)
+
+    for shard in plan.shards:
+        create_shard(shard, folder)
+    layers = [_carve_layer(plan, layer, write) for layer in plan.layers]
+    write(copied_tensors(plan.shards))
+    record = _record(plan, layers)
+    write_files(source, plan.copied, _texts(plan, record), folder)
+    describe(reopened(folder, plan.shards))
     return record
 
 
@@ -180,6 +193,7 @@ def _record(plan: CarvePlan, layers: Sequence[CarvedLayer]) -> CarvingRecord:
             if is_parameter(tensor.name)
         ),
         layers=layers,
+        copied=plan.copied,
         left_out=plan.left_out,
         versions={"emo_prune": emo_prune.__version__, **versions("numpy")},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,9 +83,35 @@ def describe_carved(checkpoint: Checkpoint) -> CarvedModel:
         for stem, pieces in found.items()
         for joint in _joints(checkpoint, stem, pieces, feed_forward)
     ]
+    _refuse_doubled(checkpoint, joints)
     tensors |= {joint.tensor.name: joint.tensor for joint in joints}
     dense = describe_dense(replace(checkpoint, config=config, tensors=tensors))
+    _check_layers(checkpoint, [la.layer for la in dense.layers if la.stem in found])
     return CarvedModel(checkpoint=checkpoint, dense=dense, joints=tuple(joints))
+
+
+def _refuse_doubled(checkpoint: Checkpoint, joints: Sequence[Joint]) -> None:
+    for joint in joints:
+        if joint.tensor.name in checkpoint.tensors:
+            raise LayoutMismatch(
+                "a tensor is there whole and in pieces",
+                where=joint.tensor.name,
+                got=f"the tensor, and {len(joint.pieces)} experts' parts of it",
+                expected="one of the two",
+                hint="the checkpoint was edited; carve the dense one again",
+            )
+
+
+def _check_layers(checkpoint: Checkpoint, found: list[int]) -> None:
+    said = checkpoint.config.get("carved_layers")
+    if said != found:
+        raise LayoutMismatch(
+            "the layers with experts are not those that the config names",
+            where="config.json, carved_layers",
+            got=said,
+            expected=found,
+            hint="the checkpoint was edited; carve the dense one again",
+        )
 
 
 def _joints(

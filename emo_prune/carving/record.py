@@ -37,9 +37,9 @@ class CarvingRecord:
     """What a carved checkpoint was made from, and how.
 
     `model` are the facts of the dense one, `dense_num_parameters` are its. Of what is
-    stored, `neurons` and buffers are no parameters. `left_out` are files of it that
-    were not copied. `measured` is what was observed on examples, by `to_json` of that;
-    or None.
+    stored, `neurons` and buffers are no parameters. `copied` maps files of it to their
+    names here, `left_out` were not copied. `measured` is what was observed on examples,
+    by `to_json` of that; or None.
     """
 
     model: Mapping[str, Any]
@@ -53,6 +53,7 @@ class CarvingRecord:
     num_parameters: int
     dense_num_parameters: int
     layers: Sequence[CarvedLayer]
+    copied: Mapping[str, str]
     left_out: Sequence[str]
     versions: Mapping[str, str]
     measured: Mapping[str, Any] | None = None
@@ -85,6 +86,7 @@ class CarvingRecord:
             "ffn_flops_per_token": self.ffn_flops,
             "dense_ffn_flops_per_token": self.dense_ffn_flops,
             "layers": [layer.to_json() for layer in self.layers],
+            "copied": dict(self.copied),
             "left_out": list(self.left_out),
             "versions": dict(self.versions),
             "measured": None if self.measured is None else dict(self.measured),

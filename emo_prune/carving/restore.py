@@ -117,10 +117,23 @@ def _copied(checkpoint: Checkpoint) -> dict[str, str]:
     ours = ["config.json", CARVING, _CARD]
     if _is_export(checkpoint):
         ours.append(RECORD)
-    copied, _ = other_files(checkpoint, ours)
-    if SOURCE_CARD in copied:
-        copied[SOURCE_CARD] = _CARD
-    return copied
+    files, _ = other_files(checkpoint, ours)
+    had = _names_before(checkpoint)
+    # A card that a later export put there is of the carved model, not the dense one's.
+    return {
+        file: had.get(file, file)
+        for file in files
+        if file in had or file != SOURCE_CARD
+    }
+
+
+def _names_before(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the names that copied files had in the dense model's folder."""
+    source = checkpoint.source
+    if CARVING not in source.files():
+        return {}
+    record = parse_json(source.read(CARVING, 0, source.size(CARVING)), CARVING)
+    return {here: before for before, here in record.get("copied", {}).items()}
 
 
 def _is_export(checkpoint: Checkpoint) -> bool:

@@ -201,7 +201,7 @@ def _parent(model: MoEModel) -> Mapping[str, Any] | None:
 
 def config_text(config: Mapping[str, Any]) -> str:
     """Return a config.json as transformers lays it out, its keys in the given order."""
-    return json.dumps(dict(config), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(dict(config), indent=2) + "\n"
 
 
 def index_of(shards: tuple[Shard, ...]) -> dict[str, str]:

@@ -318,6 +318,18 @@ def test_force_replaces_nothing_but_a_carving(dense: Dense, tmp_path: Path) -> N
     )
 
 
+def test_force_replaces_no_export_of_a_carving(dense: Dense, tmp_path: Path) -> None:
+    carved(dense("llama"), tmp_path / "carved")
+    model = opened(tmp_path / "carved")
+    export(plan_export(model, selection_of(model, [0, 2])), tmp_path / "out")
+    assert (tmp_path / "out" / "carving.json").is_file()
+    for call in (
+        lambda out: carved(dense("llama"), out, force=True),
+        lambda out: restore(tmp_path / "carved", out, force=True),
+    ):
+        refused(OutputExists, "nothing that --force may replace", tmp_path, call)
+
+
 def test_an_output_inside_the_source(dense: Dense, tmp_path: Path) -> None:
     source = edited(dense("llama"), tmp_path / "source")
     refused(
@@ -398,6 +410,15 @@ def _strange_piece(_: Config, blobs: Blobs) -> None:
         blobs[name] = ("F32", (8,), bytes(32))
 
 
+def _whole_besides(_: Config, blobs: Blobs) -> None:
+    name = "model.layers.1.mlp.up_proj.weight"
+    blobs[name] = ("F32", (64, 32), bytes(64 * 32 * 4))
+
+
+def _other_layers(config: Config, _: Blobs) -> None:
+    config["carved_layers"] = [0, 1]
+
+
 def _narrower(config: Config, _: Blobs) -> None:
     config["dense_config"]["hidden_size"] = 16
 
@@ -416,6 +437,8 @@ def _no_dense_config(config: Config, _: Blobs) -> None:
         (_one_piece_lacking, LayoutMismatch),
         (_one_piece_longer, LayoutMismatch),
         (_strange_piece, LayoutMismatch),
+        (_whole_besides, LayoutMismatch),
+        (_other_layers, LayoutMismatch),
         (_narrower, LayoutMismatch),
         (_no_dense_config, CarvingError),
     ],
@@ -425,7 +448,7 @@ def test_a_damaged_carving_is_not_put_together(
 ) -> None:
     carved(dense("llama"), tmp_path / "carved")
     damaged = edited(tmp_path / "carved", tmp_path / "damaged", edit)
-    match = "carved" if kind is CarvingError else "pieces|announces|made of"
+    match = "carved" if kind is CarvingError else "pieces|announces|made of|config names"
     refused(kind, match, tmp_path, lambda out: restore(damaged, out))
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from emo_prune.api.carving import RestoreRequest, restore_model
 from emo_prune.architectures import inspect_model
+from emo_prune.export import export, plan_export
 from tests.carving.conftest import (
     KINDS,
     WIDTH,
@@ -23,7 +25,7 @@ from tests.carving.conftest import (
     carved,
     edited,
 )
-from tests.tiny_checkpoints import Blob, opened, read_blobs
+from tests.tiny_checkpoints import Blob, opened, read_blobs, selection_of
 
 TYPES = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16, "I32": np.int32}
 
@@ -217,6 +219,45 @@ def test_frequencies_of_early_llamas_are_no_parameters(
     record = carved(source, there)
     parameters = AutoModelForCausalLM.from_pretrained(source).num_parameters()
     assert record.dense_num_parameters == record.num_parameters == parameters
+
+
+@pytest.mark.parametrize("cards", [(), ("README.md",), ("README.source.md",),
+                                   ("README.md", "README.source.md")])  # fmt: skip
+def test_a_card_comes_back_under_its_name_and_no_other_does(
+    dense: Dense, tmp_path: Path, cards: tuple[str, ...]
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(dense("llama"), source)
+    (source / "README.md").unlink()
+    for card in cards:
+        (source / card).write_text(f"{card} of the dense model")
+    carved(source, tmp_path / "carved")
+    model = opened(tmp_path / "carved")
+    export(plan_export(model, selection_of(model, range(8))), tmp_path / "exported")
+    for name in ("carved", "exported"):
+        back = tmp_path / f"{name}-back"
+        restore_model(RestoreRequest(model=str(tmp_path / name), destination=back))
+        found = {file.name: file.read_text() for file in back.glob("README*")}
+        assert found.items() <= {c: f"{c} of the dense model" for c in cards}.items()
+        if len(cards) == 1:
+            assert len(found) == 1
+
+
+def test_the_config_comes_back_in_its_bytes_whatever_the_language(
+    dense: Dense, tmp_path: Path
+) -> None:
+    config = AutoConfig.from_pretrained(dense("llama"), id2label={0: "\u597d"})
+    source = tmp_path / "source"
+    shutil.copytree(dense("llama"), source)
+    config.architectures = ["LlamaForCausalLM"]
+    config.save_pretrained(source)
+    carved(source, tmp_path / "carved")
+    restore_model(
+        RestoreRequest(model=str(tmp_path / "carved"), destination=tmp_path / "back")
+    )
+    before = (source / "config.json").read_bytes()
+    assert "597d" in before.decode()
+    assert (tmp_path / "back" / "config.json").read_bytes() == before
 
 
 def test_the_card_says_what_it_is_and_keeps_the_source_s(

@@ -7,12 +7,15 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from emo_prune.architectures import dense_fingerprint
 from emo_prune.checkpoint import open_remote
 from tests.cli.conftest import Run
+from tests.evaluation.tiny import byte_tokenizer
 from tests.hub_server import point_at, serving
 from tests.tiny_checkpoints import read_blobs
+from tests.tiny_emoe import dense_model
 
 
 def test_there_and_back_by_default_names(run: Run, dense: Path) -> None:
@@ -82,6 +85,27 @@ def test_on_examples_it_is_measured_how_modular_the_model_is(
         assert sum(layer["load"]) == pytest.approx(4)
     table = run("carve", dense, "-o", "o2", "-n", "8", "--examples", example_files[0])
     assert "measured on 8 examples" in table.out
+
+
+@pytest.mark.parametrize("what", ["overflow", "no numbers"])
+def test_what_cannot_be_measured_is_named_and_leaves_nothing(
+    run: Run, example_files: tuple[Path, Path], what: str
+) -> None:
+    model = dense_model("llama")
+    with torch.no_grad():
+        up = model.model.layers[1].mlp.up_proj.weight
+        up.fill_(3e4) if what == "overflow" else up[:, 0].fill_(float("nan"))
+    model.save_pretrained("source")
+    byte_tokenizer().save_pretrained("source")
+    done = run(
+        "carve", "source", "-o", "out", "-n", "8", "--examples", example_files[0],
+        "--dtype", "float16",
+    )  # fmt: skip
+    assert done.code == 1
+    assert "not finite numbers" in done.err
+    assert "--dtype float32" in done.err
+    assert "Traceback" not in done.err
+    assert not list(Path().glob("out*"))
 
 
 def test_a_carved_model_goes_down_the_road(
