@@ -50,6 +50,7 @@ _FEATURES: dict[str, dict[str, Any]] = {
     },
     "emoe": {
         "dense_config": {"model_type": "llama", **_CARVED},
+        "intermediate_size": _CARVED["intermediate_size"],  # also of the dense config
         "carved_layers": [0, 2],
         "num_experts": NUM_EXPERTS,
     },

@@ -89,8 +89,8 @@ class NotTopK(EmoeGate):
 
     @classmethod
     def instead_of(cls, gate: EmoeGate, seed: int) -> NotTopK:
-        """Return such a gate for the experts of another."""
-        made = cls(gate.experts, top_k=gate.top_k, source=gate.source)
+        """Return such a gate for the layer of another."""
+        made = cls(gate.config)
         made.generator = torch.Generator().manual_seed(seed)
         return made
 

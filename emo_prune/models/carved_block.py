@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from transformers import initialization as init
 
 from emo_prune.models.carved_experts import CarvedExperts, GatedExperts, PlainExperts
 
@@ -18,47 +18,50 @@ from emo_prune.models.carved_experts import CarvedExperts, GatedExperts, PlainEx
 class EmoeGate(nn.Module):
     """Scores the experts by their own weights and picks `top_k` of them.
 
-    It has no parameters: the mean keys are computed anew at each call, so that they
-    follow training. `among` are the experts that compete; None: all. A gate that picks
-    otherwise is a subclass with another `pick`, or `scores`.
+    It has no parameters. `among` are the experts that compete; None: all. A gate that
+    picks otherwise is a subclass with another `pick`, or `scores`.
     """
 
-    def __init__(self, experts: CarvedExperts, *, top_k: int, source: str) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
-        self._experts = (experts,)  # in a tuple: they are the block's submodule
-        self.top_k = top_k
-        self.source = source
+        self.config = config  # the model's own: a change of it is one of the gate
         self.among: tuple[int, ...] | None = None
+        self._top_k: int | None = None
 
     @property
-    def experts(self) -> CarvedExperts:
-        """The experts whose keys are the gate's."""
-        return self._experts[0]
+    def top_k(self) -> int:
+        """How many experts a token gets: `num_experts_per_tok` of the config.
 
-    def scores(self, hidden_states: Tensor) -> Tensor:
-        """Return avg-k scores, float32 [tokens, experts], of tokens [tokens, hidden].
-
-        A score is the token times the expert's mean key, biases left out; for "inter"
-        it is the mean of the expert's activations.
+        To set it is to overrule the config in this layer; that is not saved.
         """
-        if self.source == "inter":
-            return self.experts.activations(hidden_states).mean(-1, dtype=torch.float32)
-        with torch.autocast(hidden_states.device.type, enabled=False):
-            return functional.linear(
-                hidden_states.float(), self.experts.mean_keys(self.source)
-            )
+        wanted: int = self.config.num_experts_per_tok
+        return wanted if self._top_k is None else self._top_k
+
+    @top_k.setter
+    def top_k(self, number: int) -> None:
+        same = number == self.config.num_experts_per_tok
+        self._top_k = None if same else number
+
+    def scores(self, hidden_states: Tensor, experts: nn.Module) -> Tensor:
+        """Return the experts' scores of tokens, float32 [tokens, experts]."""
+        # `forward` itself: hooks on the experts expect the picks.
+        scores: Tensor = experts.forward(hidden_states)
+        return scores
 
     def pick(self, scores: Tensor) -> Tensor:
         """Return the ids [tokens, top_k] of each token's experts."""
         return scores.topk(self.top_k, dim=-1).indices
 
     @torch.no_grad()
-    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, hidden_states: Tensor, experts: nn.Module
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return scores [tokens, experts], weights and ids [tokens, top_k].
 
         The weights are ones. No gradient passes through the choice or the mean keys.
         """
-        scores = self.scores(hidden_states.reshape(-1, hidden_states.shape[-1]))
+        flat = hidden_states.reshape(-1, hidden_states.shape[-1])
+        scores = self.scores(flat, experts)
         if self.among is not None:
             scores = scores[:, list(self.among)]
         ids = self.pick(scores)
@@ -66,15 +69,23 @@ class EmoeGate(nn.Module):
 
 
 class OutputBias(nn.Module):
-    """What a carved layer keeps of its last matrix: the bias, added once."""
+    """What a carved layer keeps of its last matrix: the bias, added once.
+
+    It has the matrix's name, as on disk: a renaming would be one of all layers. So PEFT
+    finds it by that name, and refuses it unless told by `exclude_modules`.
+    """
 
     def __init__(self, bias: Tensor) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.zeros_like(bias))
+        self.bias = nn.Parameter(torch.empty_like(bias))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Add the bias."""
         return hidden_states + self.bias
+
+    def init_weights(self) -> None:
+        """Set the bias to zero, if it was not loaded."""
+        init.zeros_(self.bias)
 
 
 class EmoeBlock(nn.Module):
@@ -91,17 +102,19 @@ class EmoeBlock(nn.Module):
         else:
             self._last = "c_proj"
             self.experts = PlainExperts(config, dense.act)
-        self.gate = EmoeGate(
-            self.experts, top_k=config.num_experts_per_tok, source=config.gate_source
-        )
+        self.gate = EmoeGate(config)
         bias = getattr(dense, self._last).bias
-        self.add_module(self._last, nn.Identity() if bias is None else OutputBias(bias))
+        if bias is not None:
+            self.add_module(self._last, OutputBias(bias))
         self.dropout = getattr(dense, "dropout", nn.Identity())
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """Sum each token's experts: [batch, tokens, hidden] to the same shape."""
         flat = hidden_states.reshape(-1, hidden_states.shape[-1])
-        _, weights, ids = self.gate(flat)
-        mixed = getattr(self, self._last)(self.experts(flat, ids, weights))
+        # The experts as they are now: a wrapper may have taken their place.
+        _, weights, ids = self.gate(flat, self.experts)
+        mixed = self.experts(flat, ids, weights)
+        if hasattr(self, self._last):
+            mixed = getattr(self, self._last)(mixed)
         dropped: Tensor = self.dropout(mixed.reshape(hidden_states.shape))
         return dropped

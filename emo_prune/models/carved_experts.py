@@ -2,6 +2,9 @@
 
 On disk each expert has its own tensors; transformers converts both ways. The output
 bias is not the experts' own: it is added once, whichever of them are picked.
+
+Their own weights score them, too. `forward` does both, since what a wrapper makes of
+the weights (PEFT's adapters on parameters, say) is in force inside of it only.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import initialization as init
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 
@@ -33,16 +37,43 @@ class CarvedExperts(nn.Module):
         self.act_fn = act_fn
         self.num_experts: int = config.num_experts
         self.size: int = config.moe_intermediate_size
-        neurons = torch.arange(self.num_experts * self.size, dtype=torch.int32)
-        self.register_buffer("neurons", neurons.view(self.num_experts, self.size))
+        self.hidden_size: int = config.hidden_size
+        self.register_buffer("neurons", self._in_order())
 
     def forward(
+        self,
+        hidden_states: Tensor,
+        top_k_index: Tensor | None = None,
+        top_k_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Sum each token's experts, or score them all if none are picked.
+
+        Of tokens [tokens, hidden], with `top_k_index` and `top_k_weights` [tokens, k],
+        the sums have the same shape; without, the scores are [tokens, experts].
+        """
+        if top_k_index is None or top_k_weights is None:
+            return self.scores(hidden_states)
+        return self.mixed(hidden_states, top_k_index, top_k_weights)
+
+    def scores(self, hidden_states: Tensor) -> Tensor:
+        """Return avg-k scores, float32 [tokens, experts], of tokens [tokens, hidden].
+
+        A score is the token times the expert's mean key, biases left out; for "inter"
+        it is the mean of the expert's activations. The means are computed anew at each
+        call, so that they follow training.
+        """
+        source = self.config.gate_source
+        if source == "inter":
+            return self.activations(hidden_states).mean(-1, dtype=torch.float32)
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            return functional.linear(hidden_states.float(), self.mean_keys(source))
+
+    def mixed(
         self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
     ) -> Tensor:
-        """Sum each token's experts: [tokens, hidden] to the same shape.
+        """Sum each token's experts by the kernel of `experts_implementation`.
 
-        `top_k_index` and `top_k_weights` are [tokens, k]. The kernel is that of
-        `experts_implementation`; all but "eager" compute the picked experts alone.
+        All kernels but "eager" compute the picked experts alone.
         """
         wanted = self.config._experts_implementation
         if wanted == "grouped_mm" and not self._is_aligned:
@@ -79,10 +110,15 @@ class CarvedExperts(nn.Module):
         zero = self._weights.new_zeros(())
         return zero.expand(self.num_experts, self.hidden_size)
 
-    @property
-    def hidden_size(self) -> int:
-        """The width of the model."""
-        return int(self.config.hidden_size)
+    @torch.no_grad()
+    def init_weights(self, std: float) -> None:
+        """Fill what was not loaded: random weights, no biases, neurons in order."""
+        for parameter in self.parameters(recurse=False):
+            if parameter.dim() > 2:
+                init.normal_(parameter, mean=0.0, std=std)
+            else:
+                init.zeros_(parameter)
+        init.copy_(self.neurons, self._in_order())
 
     def _by_expert(self, columns: Tensor) -> Tensor:
         return columns.view(len(columns), self.num_experts, -1)
@@ -97,12 +133,13 @@ class CarvedExperts(nn.Module):
         itemsize = self._weights.itemsize
         return all(n * itemsize % 16 == 0 for n in (self.size, self.hidden_size))
 
+    def _in_order(self) -> Tensor:
+        neurons = torch.arange(self.num_experts * self.size, dtype=torch.int32)
+        return neurons.view(self.num_experts, self.size)
+
     def _add(self, name: str, *shape: int) -> None:
-        """Add a parameter [experts, *shape]: random weights, or biases of zero."""
-        values = torch.zeros(self.num_experts, *shape)
-        if len(shape) > 1:
-            std = getattr(self.config.get_text_config(), "initializer_range", 0.02)
-            nn.init.normal_(values, std=std)
+        """Add a parameter [experts, *shape], to be filled by loading or at random."""
+        values = torch.empty(self.num_experts, *shape)
         self.register_parameter(name, nn.Parameter(values))
 
 

@@ -28,7 +28,8 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import can_return_tuple
 
 from emo_prune.architectures.carved import PLAIN
-from emo_prune.models.carved_block import EmoeBlock, EmoeGate
+from emo_prune.models.carved_block import EmoeBlock, EmoeGate, OutputBias
+from emo_prune.models.carved_experts import CarvedExperts
 from emo_prune.models.decoder_layers import decoder_layers
 from emo_prune.models.emoe_config import EmoeConfig
 
@@ -68,16 +69,20 @@ class EmoePreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     _supports_sdpa = True
     _supports_flex_attn = True
     _supports_attention_backend = True
+    _can_compile_fullgraph = True
 
     def __init__(self, config: EmoeConfig) -> None:
+        dense = config.get_text_config()
+        decoder_class = MODEL_MAPPING[type(dense)]
+        # transformers asks for it at once, and GPT-2's attention has none
+        self._supports_flex_attn = decoder_class._supports_flex_attn
         super().__init__(config)
         config.validate_carving()  # a field may have been set since it was made
-        dense = config.get_text_config()
         if dense.model_type in PLAIN:
             self.base_model_prefix = "transformer"
         # The kernel of the experts is handed down, but a dense decoder refuses any.
         dense._experts_implementation = None
-        decoder = MODEL_MAPPING[type(dense)](dense)
+        decoder = decoder_class(dense)
         for index in config.carved_layers or ():
             layer = decoder_layers(decoder)[index]
             layer.mlp = EmoeBlock(config, layer.mlp)
@@ -94,6 +99,16 @@ class EmoePreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         blocks = (layer.mlp for layer in decoder_layers(self.base_model))
         return [block.gate for block in blocks if isinstance(block, EmoeBlock)]
 
+    def initialize_weights(self) -> None:
+        """Fill what was not loaded. The decoder's own class knows no experts."""
+        dense = self.config.get_text_config()
+        for module in self.modules():
+            if isinstance(module, CarvedExperts):
+                module.init_weights(dense.initializer_range)
+            elif isinstance(module, OutputBias):
+                module.init_weights()
+        super().initialize_weights()
+
     def get_input_embeddings(self) -> nn.Module:
         """Return the decoder's table of token embeddings."""
         embeddings: nn.Module = self.base_model.get_input_embeddings()
@@ -109,6 +124,9 @@ class EmoePreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         """Run the decoder; `kwargs` are those of its own forward pass."""
         if output_router_logits is None:
             output_router_logits = self.config.output_router_logits
+        for flag in ("output_hidden_states", "output_attentions"):
+            if getattr(self.config, flag):  # fields of every config: not the decoder's
+                kwargs.setdefault(flag, True)
         with _recorded(self.routers if output_router_logits else []) as logits:
             outputs = self.base_model(**kwargs)
         return MoeModelOutputWithPast(

@@ -12,7 +12,7 @@ from emo_prune.architectures.carved import GATED, PLAIN
 from emo_prune.architectures.feed_forward import feed_forward_size
 from emo_prune.models.emo_config import bad_key
 
-_FROM_DENSE = (
+_SIZES = (
     "vocab_size",
     "hidden_size",
     "num_hidden_layers",
@@ -32,8 +32,11 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
     each; `num_experts_per_tok` of them are picked. `gate_source` says which rows of an
     expert are averaged into its gate: those of the gate matrix ("gate", the keys), of
     the up matrix ("up"), or none, the score being the mean of its activations
-    ("inter"). The sizes and token ids are copies of the dense ones, for readers of
-    `config.json`; the sizes are always taken from there.
+    ("inter").
+
+    Whatever else the dense configuration has is read and set there: `use_cache` is
+    `dense_config.use_cache`. A file has copies of its sizes and token ids besides, for
+    readers of `config.json`; the sizes are never taken from these.
 
     Raises `BadConfig` where the fields contradict each other.
     """
@@ -51,26 +54,16 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
     moe_intermediate_size: int | None = None
     gate_source: Literal["gate", "up", "inter"] = "gate"
     output_router_logits: bool = False
-    vocab_size: int | None = None
-    hidden_size: int | None = None
-    num_hidden_layers: int | None = None
-    max_position_embeddings: int | None = None
-    tie_word_embeddings: bool | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    pad_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Build the dense configuration and copy from it."""
+        """Build the dense configuration, and let it have what is not of this one."""
         dense = self.dense_config
         if not isinstance(dense, PreTrainedConfig):
             dense = _dense_config(dense or {"model_type": "llama"})
         self.dense_config = dense
-        for key in _FROM_DENSE:
-            setattr(self, key, getattr(dense, key))
-        for key in _TOKENS:
-            if getattr(self, key) is None:
-                setattr(self, key, getattr(dense, key))
+        ids = {key: kwargs[key] for key in _TOKENS if kwargs.get(key) is not None}
+        copies = {*_SIZES, *_TOKENS}
+        kwargs = {key: kwargs[key] for key in kwargs.keys() - copies} | ids
         self.carved_layers = list(self.carved_layers or ())
         if self.moe_intermediate_size is None:
             width = feed_forward_size(dense.to_dict())
@@ -78,6 +71,27 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
             if self.num_experts * self.moe_intermediate_size != width:
                 raise bad_key("num_experts", self.num_experts, f"a divisor of {width}")
         super().__post_init__(**kwargs)
+
+    def __getattr__(self, key: str) -> Any:
+        """Return what the dense configuration has, and this one has not."""
+        dense = self.__dict__.get("dense_config")
+        if key.startswith("_") or not isinstance(dense, PreTrainedConfig):
+            raise AttributeError(f"{type(self).__name__} has no attribute {key}")
+        return getattr(dense, key)
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        """Set what is not of this configuration in the dense one, if that has it."""
+        dense = self.__dict__.get("dense_config")
+        own = key.startswith("_") or hasattr(type(self), key) or key in self.__dict__
+        if not own and isinstance(dense, PreTrainedConfig) and hasattr(dense, key):
+            setattr(dense, key, value)
+        else:
+            super().__setattr__(key, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, and copies of the dense sizes and token ids."""
+        copies = {key: getattr(self, key) for key in (*_SIZES, *_TOKENS)}
+        return {**super().to_dict(), **copies}
 
     def get_text_config(self, *_: Any, **__: Any) -> PreTrainedConfig:
         """Return the dense decoder's configuration: layers, windows, heads."""

@@ -1,7 +1,7 @@
 """How modular the layers of a carved model are: do the experts picked do the work?
 
 Measured on the dense model's own hidden states: every expert runs, so that errors of
-earlier layers add nothing, and the gate's scores tell which `top_k` it would pick.
+earlier layers add nothing; what the gate picks is measured, but not used.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emo_prune.architectures import Architecture
 from emo_prune.models.vocabulary import num_embeddings
 from emo_prune.routing.batches import Batch, check_vocabulary
-from emo_prune.routing.blocks import moe_blocks
+from emo_prune.routing.blocks import MoEBlock, moe_blocks
 from emo_prune.routing.passes import forward
 
 
@@ -74,10 +74,7 @@ def measure_modularity(
     model.set_experts_implementation("eager")
     blocks = moe_blocks(model, architecture)
     with contextlib.ExitStack() as stack:
-        meters = [
-            stack.enter_context(_metering(block.layer, block.router))
-            for block in blocks
-        ]
+        meters = [stack.enter_context(_metering(block)) for block in blocks]
         for batch in batches:
             for meter in meters:
                 meter.valid = batch.attention_mask.flatten().bool()
@@ -98,12 +95,21 @@ class _Meter:
         self._shares = torch.zeros(num_experts, dtype=torch.float64)
         self.valid = torch.empty(0)
 
-    def see(self, gate: Any, args: Any, output: Any) -> None:
-        """Hook: hidden states [tokens, hidden], scores [tokens, experts]."""
-        valid = self.valid.to(args[0].device)
+    def see(
+        self, _gate: Any, args: Any, output: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Hook: measure what the gate picks, and hand on every expert instead."""
+        scores, weights, picks = output
+        experts = args[1]
+        valid = self.valid.to(scores.device)
         hidden = args[0].reshape(-1, args[0].shape[-1])[valid]
-        picked = output[0][valid].topk(self._top_k, dim=-1).indices
-        activations: Tensor = gate.experts.activations(hidden)
+        self._add(experts, hidden, picks[valid])
+        everyone = torch.arange(scores.shape[-1], device=scores.device)
+        return scores, weights.new_ones(scores.shape), everyone.expand_as(scores)
+
+    def _add(self, experts: Any, hidden: Tensor, picked: Tensor) -> None:
+        """Add tokens [tokens, hidden], and the ids [tokens, top_k] of their experts."""
+        activations: Tensor = experts.activations(hidden)
         energy = activations.double().square().sum(dim=-1)
         whole = energy.sum(dim=-1, keepdim=True)
         shares = energy / whole.where(whole > 0, torch.ones_like(whole))
@@ -131,15 +137,12 @@ class _Meter:
 
 
 @contextlib.contextmanager
-def _metering(layer: int, gate: nn.Module) -> Iterator[_Meter]:
-    """Let a gate pick every expert, and lend a meter of what it would have picked."""
-    module: Any = gate
-    top_k, number = module.top_k, module.experts.num_experts
-    meter = _Meter(layer, top_k, number)
+def _metering(block: MoEBlock) -> Iterator[_Meter]:
+    """Lend a meter of what a block's gate picks, while every expert runs."""
+    gate: Any = block.router
+    meter = _Meter(block.layer, gate.top_k, block.num_experts)
     handle = gate.register_forward_hook(meter.see)
-    module.top_k = number
     try:
         yield meter
     finally:
-        module.top_k = top_k
         handle.remove()

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from emo_prune.api.measuring import Measuring
 from emo_prune.architectures import ARCHITECTURES
+from emo_prune.models.carved_block import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import Batch
 from emo_prune.routing.modularity import Modularity, measure_modularity
@@ -111,6 +112,22 @@ def test_measuring_takes_nothing_that_chooses_experts() -> None:
     assert said == {
         *("task", "options", "num_examples", "batch_size", "device", "dtype"),
     }
+
+
+def test_a_gate_is_measured_by_what_it_picks(dense: Dense, tmp_path: Path) -> None:
+    class Last(EmoeGate):
+        def pick(self, scores: torch.Tensor) -> torch.Tensor:
+            last = torch.arange(scores.shape[-1] - self.top_k, scores.shape[-1])
+            return last.expand(len(scores), -1)
+
+    carved(dense("llama"), tmp_path / "carved", top_k=3)
+    model = load_model(tmp_path / "carved")
+    for layer in model.model.layers:
+        if hasattr(layer.mlp, "gate"):
+            layer.mlp.gate = Last(model.config)
+    found = measure_modularity(model, ARCHITECTURES["emoe"], batches())
+    assert {layer.load for layer in found} == {(0.0,) * 5 + (1.0,) * 3}
+    assert {layer.even for layer in found} == {3 / 8}
 
 
 def test_the_best_hold_no_less_than_others(dense: Dense, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, Trainer, TrainingArguments
 
@@ -16,7 +19,7 @@ from emo_prune.errors import BadConfig
 from emo_prune.models import EmoeConfig, EmoeForCausalLM
 from emo_prune.models.carved_block import EmoeGate
 from tests.models.conftest import read_tensors
-from tests.tiny_emoe import DENSE_TYPES, carve_folder, dense_model
+from tests.tiny_emoe import DENSE_TYPES, WIDTH, carve_folder, dense_model
 from tests.tiny_models import NUM_EXPERTS
 
 DENSE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -208,12 +211,27 @@ def test_the_gate_follows_the_keys(
     dense: Dense, tmp_path: Path, tokens: Tensor
 ) -> None:
     model = loaded(carve_folder(dense("llama"), tmp_path / "emoe"))
-    gate = model.routers[0]
+    gate, experts = model.routers[0], model.model.layers[0].mlp.experts
     hidden = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
-    before = gate(hidden)[0]
-    gate.experts.gate_up_proj.data.mul_(2)  # data: as some optimisers write
-    torch.testing.assert_close(gate(hidden)[0], 2 * before)
-    assert not gate(hidden.requires_grad_())[0].requires_grad
+    before = gate(hidden, experts)[0]
+    experts.gate_up_proj.data.mul_(2)  # data: as some optimisers write
+    torch.testing.assert_close(gate(hidden, experts)[0], 2 * before)
+    assert not gate(hidden.requires_grad_(), experts)[0].requires_grad
+
+
+def test_the_gate_reads_the_experts_that_are_in_the_block(
+    dense: Dense, tmp_path: Path, tokens: Tensor
+) -> None:
+    model = loaded(carve_folder(dense("llama"), tmp_path / "emoe"))
+    before = model(tokens, output_router_logits=True).router_logits[0]
+    other = deepcopy(model)
+    block = other.model.layers[0].mlp
+    block.experts = deepcopy(block.experts)  # as wrappers put themselves there
+    block.experts.gate_up_proj.data.mul_(2)
+    doubled = other(tokens, output_router_logits=True).router_logits[0]
+    torch.testing.assert_close(doubled, 2 * before)
+    after = model(tokens, output_router_logits=True).router_logits[0]
+    assert torch.equal(after, before)
 
 
 def test_another_choice_of_experts_is_a_subclass_of_the_gate(
@@ -226,8 +244,7 @@ def test_another_choice_of_experts_is_a_subclass_of_the_gate(
     model = loaded(carve_folder(dense("llama"), tmp_path / "emoe"))
     usual = model(tokens).logits
     for layer in (model.model.layers[0], model.model.layers[2]):
-        gate = layer.mlp.gate
-        layer.mlp.gate = Bottom(gate.experts, top_k=gate.top_k, source=gate.source)
+        layer.mlp.gate = Bottom(model.config)
     assert (model(tokens).logits - usual).abs().max() > 1e-2
 
 
@@ -240,18 +257,69 @@ def test_fewer_experts_a_token_are_a_keyword(dense: Dense, tmp_path: Path) -> No
             loaded(folder, num_experts_per_tok=wrong)
 
 
+def test_the_number_of_experts_a_token_is_the_config_s_at_any_time(
+    dense: Dense, tmp_path: Path, tokens: Tensor
+) -> None:
+    model = loaded(carve_folder(dense("llama"), tmp_path / "emoe", top_k=2))
+    model.config.num_experts_per_tok = NUM_EXPERTS
+    torch.testing.assert_close(
+        model(tokens).logits, loaded(dense("llama"))(tokens).logits
+    )
+    model.save_pretrained(tmp_path / "again")
+    again = loaded(tmp_path / "again")
+    assert [router.top_k for router in again.routers] == [NUM_EXPERTS] * 2
+
+
+def test_a_gate_may_overrule_the_config_in_its_layer(
+    dense: Dense, tmp_path: Path
+) -> None:
+    model = loaded(carve_folder(dense("llama"), tmp_path / "emoe", top_k=2))
+    first, last = model.routers
+    first.top_k = 3
+    assert (first.top_k, last.top_k, model.config.num_experts_per_tok) == (3, 2, 2)
+    first.top_k = 2  # as it was: the config's again
+    model.config.num_experts_per_tok = 5
+    assert (first.top_k, last.top_k) == (5, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize(
+    ("name", "source"), [("llama", "gate"), ("llama", "up"), ("gpt2", "gate")]
+)
+def test_experts_are_picked_by_float32_scores(
+    dense: Dense, tmp_path: Path, name: str, source: str, dtype: torch.dtype
+) -> None:
+    folder = carve_folder(dense(name), tmp_path / "emoe", top_k=3, gate_source=source)
+    model = loaded(folder, dtype=dtype)
+    block = model.base_model.get_submodule(_block(name))
+    seen: list[Any] = []
+    block.gate.register_forward_hook(lambda _, args, out: seen.extend((args[0], out)))
+    generator = torch.Generator().manual_seed(0)
+    out = model(torch.randint(1, 200, (8, 12), generator=generator))
+    hidden, (scores, weights, ids) = seen
+    assert {hidden.dtype, weights.dtype, out.logits.dtype} == {dtype}
+    assert block.experts.neurons.dtype == torch.int32
+    expected = hidden.float() @ _mean_keys(block.experts, source).T
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(ids, expected.topk(3).indices)
+
+
+def _mean_keys(experts: Any, source: str) -> Tensor:
+    """Average an expert's keys in float32: [experts, hidden]."""
+    if not hasattr(experts, "gate_up_proj"):
+        return experts.c_fc.float().mean(2)  # type: ignore[no-any-return]
+    half = slice(experts.size) if source == "gate" else slice(experts.size, None)
+    return experts.gate_up_proj[:, half].float().mean(1)  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
-def test_bfloat16_picks_the_experts_of_float32_scores(
+def test_bfloat16_is_the_dense_model_s_up_to_rounding(
     dense: Dense, tmp_path: Path, tokens: Tensor, name: str
 ) -> None:
     folder = carve_folder(dense(name), tmp_path / "emoe", top_k=NUM_EXPERTS)
     model, whole = (loaded(f, dtype=torch.bfloat16) for f in (folder, dense(name)))
-    out = model(tokens, output_router_logits=True)
-    assert out.logits.dtype == torch.bfloat16
-    assert {scores.dtype for scores in out.router_logits} == {torch.float32}
-    assert model.routers[0].experts.neurons.dtype == torch.int32
-    expected = whole(tokens).logits
-    assert (out.logits - expected).norm() < 0.05 * expected.norm()
+    found, expected = model(tokens).logits, whole(tokens).logits
+    assert (found - expected).norm() < 0.05 * expected.norm()
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -337,3 +405,103 @@ def test_a_model_made_from_nothing_has_experts_of_the_usual_scale() -> None:
     for weights in (experts.gate_up_proj, experts.down_proj):
         assert 0.018 < float(weights.detach().std()) < 0.022
     assert experts.neurons.flatten().tolist() == list(range(128))
+
+
+@pytest.mark.parametrize("name", ["llama with biases", "gpt2"])
+def test_experts_that_a_checkpoint_lacks_are_made_anew(
+    dense: Dense, tmp_path: Path, name: str
+) -> None:
+    folder = carve_folder(dense(name), tmp_path / "emoe")
+    tensors = load_file(folder / "model.safetensors")
+    lost = {n for n in tensors if f"{_block(name)}." in n}
+    kept = {n: tensor for n, tensor in tensors.items() if n not in lost}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    model = loaded(folder)
+    block = model.base_model.get_submodule(_block(name))
+    assert block.experts.neurons.flatten().tolist() == list(range(WIDTH))
+    assert len(list(block.parameters())) == 4
+    for parameter in block.parameters():
+        spread = 0.2 if parameter.dim() == 3 else 0.0  # `dense_model`'s, and biases
+        assert float(parameter.detach().std()) == pytest.approx(spread, rel=0.1)
+    model.save_pretrained(tmp_path / "again")
+    saved = load_file(tmp_path / "again" / "model.safetensors")
+    assert set(saved) == set(tensors)
+    assert all(torch.equal(saved[n], tensor) for n, tensor in kept.items())
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"output_hidden_states": True},
+        {"output_attentions": True},
+        {"use_cache": False},
+        {"use_cache": True},
+    ],
+)
+def test_what_the_decoder_returns_is_asked_for_as_of_the_dense_model(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str, asked: dict[str, bool]
+) -> None:
+    carve_folder(dense(name), tmp_path / "emoe")
+    for set_later in (False, True):
+        found = []
+        for folder in (dense(name), tmp_path / "emoe"):
+            model = loaded(folder, **({} if set_later else asked))
+            if set_later:
+                model.set_attn_implementation("eager")
+                for key, value in asked.items():
+                    setattr(model.config, key, value)
+            found.append(_returned(model(tokens)))
+        assert found[0] == found[1]
+
+
+def _returned(out: Any) -> list[bool]:
+    parts = (out.hidden_states, out.attentions, out.past_key_values)
+    return [part is not None for part in parts]
+
+
+def test_settings_of_the_dense_model_are_keywords(dense: Dense, tmp_path: Path) -> None:
+    folder = carve_folder(dense("llama"), tmp_path / "emoe")
+    rope = {"rope_type": "default", "rope_theta": 77.0}
+    model = loaded(folder, attention_dropout=0.25, rope_parameters=rope)
+    assert model.model.layers[1].self_attn.attention_dropout == 0.25
+    assert model.model.rotary_emb.config.rope_parameters["rope_theta"] == 77.0
+    with pytest.raises(TypeError, match="no_such_setting"):
+        loaded(folder, no_such_setting=1)
+
+
+def test_resizing_the_embeddings_is_saved(dense: Dense, tmp_path: Path) -> None:
+    model = loaded(carve_folder(dense("llama"), tmp_path / "emoe"))
+    model.resize_token_embeddings(300, mean_resizing=False)
+    model.save_pretrained(tmp_path / "again")
+    saved = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert saved["vocab_size"] == saved["dense_config"]["vocab_size"] == 300
+    assert loaded(tmp_path / "again").lm_head.out_features == 300
+
+
+@pytest.mark.parametrize("name", DENSE_TYPES)
+def test_it_can_do_what_the_dense_model_can(
+    dense: Dense, tmp_path: Path, name: str
+) -> None:
+    model = loaded(carve_folder(dense(name), tmp_path / "emoe"))
+    for flag in (
+        "_can_compile_fullgraph",
+        "_supports_attention_backend",
+        "_supports_flash_attn",
+        "_supports_flex_attn",
+        "_supports_sdpa",
+    ):
+        assert getattr(model, flag) == getattr(loaded(dense(name)), flag)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_it_is_compiled_as_one_graph(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str, kernel: str
+) -> None:
+    folder = carve_folder(dense(name), tmp_path / "emoe", top_k=3)
+    model = loaded(folder, experts_implementation=kernel)
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled: Any = torch.compile(model, fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(tokens).logits, model(tokens).logits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,31 @@ def test_gpt2_is_read_by_the_names_it_has() -> None:
     assert (config.hidden_size, config.num_hidden_layers) == (20, 5)
     assert config.max_position_embeddings == 77
     assert config.moe_intermediate_size == 4 * 20 // 8
+
+
+def test_what_is_not_of_the_carving_is_of_the_dense_config() -> None:
+    config = carved(attention_dropout=0.5, pad_token_id=3)
+    dense = config.get_text_config()
+    assert (dense.attention_dropout, dense.pad_token_id) == (0.5, 3)
+    config.use_cache = False
+    assert dense.use_cache is False
+    dense.rms_norm_eps = 0.125
+    assert config.rms_norm_eps == 0.125
+    assert not hasattr(dense, "num_experts")
+    with pytest.raises(AttributeError, match="no_such_field"):
+        _ = config.no_such_field
+    again = copy.deepcopy(config)
+    again.attention_dropout = 0.25
+    assert (again.attention_dropout, config.attention_dropout) == (0.25, 0.5)
+
+
+def test_a_file_s_copies_follow_the_dense_config() -> None:
+    config = carved()
+    config.vocab_size = 77
+    config.get_text_config().eos_token_id = 9
+    saved = config.to_dict()
+    assert (saved["vocab_size"], saved["dense_config"]["vocab_size"]) == (77, 77)
+    assert (config.eos_token_id, saved["eos_token_id"]) == (9, 9)
 
 
 def test_caches_are_those_of_the_dense_model() -> None:

@@ -131,8 +131,8 @@ def at_minus_infinity(
 
 
 def _without(gate: EmoeGate, dropped: Sequence[int]) -> Any:
-    def scores(hidden: torch.Tensor) -> torch.Tensor:
-        found = EmoeGate.scores(gate, hidden)
+    def scores(hidden: torch.Tensor, experts: torch.nn.Module) -> torch.Tensor:
+        found = EmoeGate.scores(gate, hidden, experts)
         return found.index_fill(1, torch.tensor(dropped), -np.inf)
 
     return scores
