@@ -115,7 +115,7 @@ def time_in_turns(
             os.sync()
             method = "kmeans" if way == "carve" else way
             command: list[str | Path] = ["-n", str(subject.num_experts)]
-            command += ["--method", method, "--json"]
+            command += ["--layers", "all", "--method", method, "--json"]
             runs[way].append(carve(subject.model, carved, command, folder))
         shutil.rmtree(subject.back, ignore_errors=True)
         os.sync()

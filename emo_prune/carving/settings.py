@@ -27,7 +27,7 @@ class CarveSettings:
 
     num_experts: int = 16
     top_k: int = 8
-    layers: str = "all"
+    layers: str = "last:2"
     method: Method = "kmeans"
     gate_source: GateSource = "gate"
     seed: int = 0

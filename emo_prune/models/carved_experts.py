@@ -76,7 +76,7 @@ class CarvedExperts(nn.Module):
         All kernels but "eager" compute the picked experts alone.
         """
         wanted = self.config._experts_implementation
-        if wanted == "grouped_mm" and not self._is_aligned:
+        if wanted == "grouped_mm" and not self._can_be_grouped:
             wanted = "eager"
         kernel = ALL_EXPERTS_FUNCTIONS.get_interface(wanted, type(self).masked)
         mixed: Tensor = kernel(self, hidden_states, top_k_index, top_k_weights)
@@ -128,10 +128,11 @@ class CarvedExperts(nn.Module):
         return next(self.parameters())
 
     @property
-    def _is_aligned(self) -> bool:
-        """Whether rows of the matrices begin at multiples of 16 bytes."""
+    def _can_be_grouped(self) -> bool:
+        """Whether rows begin at multiples of 16 bytes, in a type that torch groups."""
         itemsize = self._weights.itemsize
-        return all(n * itemsize % 16 == 0 for n in (self.size, self.hidden_size))
+        aligned = all(n * itemsize % 16 == 0 for n in (self.size, self.hidden_size))
+        return aligned and self._weights.dtype != torch.float64
 
     def _in_order(self) -> Tensor:
         neurons = torch.arange(self.num_experts * self.size, dtype=torch.int32)

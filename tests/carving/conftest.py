@@ -82,8 +82,10 @@ def carved(
     measuring: Measuring | None = None,
     **settings: Any,
 ) -> CarvingRecord:
-    """Carve into 8 experts, unless `settings` say otherwise."""
-    chosen = CarveSettings(**{"num_experts": 8, "top_k": 2, **settings})
+    """Carve all layers into 8 experts, unless `settings` say otherwise."""
+    chosen = CarveSettings(
+        **{"num_experts": 8, "top_k": 2, "layers": "all", **settings}
+    )
     request = CarveRequest(
         model=str(dense),
         destination=destination,

@@ -469,7 +469,7 @@ def test_the_dense_model_is_not_written_over(dense: Dense, tmp_path: Path) -> No
 def test_an_interrupted_carving_leaves_nothing(dense: Dense, tmp_path: Path) -> None:
     plan = plan_carving(
         describe_dense(open_checkpoint(str(dense("llama")))),
-        CarveSettings(num_experts=8, top_k=2),
+        CarveSettings(num_experts=8, top_k=2, layers="all"),
     )
     for last in (1, 40, 90):
         copies = iter(range(last))
@@ -488,9 +488,8 @@ import os, signal, sys
 from pathlib import Path
 from emo_prune.carving import carve, describe_dense, plan_carving, CarveSettings
 from emo_prune.checkpoint import open_checkpoint
-plan = plan_carving(
-    describe_dense(open_checkpoint(sys.argv[1])), CarveSettings(num_experts=8, top_k=2)
-)
+settings = CarveSettings(num_experts=8, top_k=2, layers="all")
+plan = plan_carving(describe_dense(open_checkpoint(sys.argv[1])), settings)
 copies = []
 def kill(num_bytes):
     copies.append(num_bytes)

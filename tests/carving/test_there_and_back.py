@@ -157,7 +157,7 @@ def test_small_shards_hold_the_same_tensors(
     from emo_prune.api.carving import CarveRequest, carve_model
     from emo_prune.carving import CarveSettings
 
-    settings = CarveSettings(num_experts=8, top_k=2)
+    settings = CarveSettings(num_experts=8, top_k=2, layers="all")
     carved(dense(kind), there)
     request = CarveRequest(
         model=str(dense(kind)),

@@ -68,6 +68,17 @@ def test_with_all_experts_it_is_the_dense_model(
             torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_with_all_experts_it_is_the_dense_model_in_float64(
+    dense: Dense, tmp_path: Path, tokens: Tensor, name: str
+) -> None:
+    expected = loaded(dense(name)).double()(tokens).logits
+    folder = carve_folder(dense(name), tmp_path / "emoe", top_k=NUM_EXPERTS)
+    for kernel in ("grouped_mm", "eager"):
+        logits = loaded(folder, experts_implementation=kernel).double()(tokens).logits
+        torch.testing.assert_close(logits, expected, atol=1e-12, rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", DENSE)
 def test_with_all_experts_it_writes_what_the_dense_model_writes(
     dense: Dense, tmp_path: Path, tokens: Tensor, name: str
