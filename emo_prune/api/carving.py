@@ -13,7 +13,7 @@ from emo_prune.carving import (
     CarveSettings,
     CarvingRecord,
     RestorePlan,
-    carve_into,
+    carve,
     describe_carved,
     describe_dense,
     plan_carving,
@@ -89,7 +89,7 @@ def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> Carvin
         request.destination, plan.num_bytes, force=request.force, kind=CARVED
     ) as written:
         with watcher.track("carving", plan.shard_bytes, "bytes") as advance:
-            record = carve_into(written, plan, advance)
+            record = carve(plan, written, advance)
         if request.measuring is not None and calibrated is not None:
             from emo_prune.api.measuring import measure_carving
 

@@ -24,6 +24,7 @@ from emo_prune.architectures.subset import expert_tensors, router_tensors, whole
 from emo_prune.checkpoint import ByteRange, OutputTensor
 from emo_prune.errors import ExportError, OutputExists
 from emo_prune.export import GradualExport, plan_export, read_record
+from emo_prune.export.partial import replaced_of
 from emo_prune.export.plan import DEFAULT_SHARD_BYTES
 from emo_prune.provenance import sha256_bytes, write_atomically
 from emo_prune.routing import Ranks, current_ranks
@@ -85,13 +86,15 @@ class Extracted:
 class _Output:
     """One subset under way: who chooses its experts, and who writes them.
 
-    `earlier` is the hash of the selection of the export that it may replace.
+    `earlier` is the hash of the selection of the export that it may replace; whether
+    it may is `replacing`.
     """
 
     extraction: Extraction
     chooser: Chooser
     export: GradualExport
     earlier: str | None
+    replacing: bool
 
     def tensors(self, model: MoEModel, index: int) -> list[OutputTensor]:
         """Return a layer's tensors as they are written, once its experts are chosen."""
@@ -120,13 +123,11 @@ def extract_experts(
     watcher = watcher or Watcher()
     refuse_ranks(current_ranks(), "extract")
     state = _state_of(request)
-    # Going on may replace what the interrupted run was told to; without one, nothing.
-    replacing = request.force or (request.resume and state.is_file())
     model = open_model(
         request.model, request.revision, remote=request.remote, cache=request.cache
     )
     for output in _outputs(model, request):
-        _refuse_existing(output, replacing=replacing)
+        _refuse_existing(output)
     if request.remote:
         opened = left_on_the_hub(model)
     else:
@@ -149,33 +150,47 @@ def extract_experts(
 
 def _outputs(model: MoEModel, request: ExtractRequest) -> list[_Output]:
     """Return the outputs in an order of their own, for an interrupted run's sake."""
-    outputs = []
+    outputs, state = [], _state_of(request)
     for wanted in sorted(request.extractions, key=lambda one: one.checkpoint.resolve()):
         chooser = Chooser.of(model, request, greedy=True)
         export = GradualExport.of(
             model, chooser.num_kept, wanted.checkpoint, request.max_shard_bytes
         )
-        earlier = _selection_of(wanted.checkpoint)
         outputs.append(
-            _Output(extraction=wanted, chooser=chooser, export=export, earlier=earlier)
+            _Output(
+                extraction=wanted,
+                chooser=chooser,
+                export=export,
+                earlier=_selection_of(wanted.checkpoint),
+                replacing=request.force or (request.resume and _went_on(export, state)),
+            )
         )
     return outputs
 
 
+def _went_on(export: GradualExport, state: Path) -> bool:
+    """Tell whether an interrupted run was replacing, or has published, an output."""
+    folder = export.folder
+    return state.is_file() and (folder.replaces or not folder.path.exists())
+
+
 def _selection_of(checkpoint: Path) -> str | None:
-    """Return the hash of the selection of an export that is there already."""
-    try:
-        return read_record(checkpoint).selection_sha256
-    except ExportError:
-        return None
+    """Return the hash of the selection of an export that is there already.
+
+    Or was, until an interrupted run put its own in that place.
+    """
+    for folder in (replaced_of(checkpoint.resolve()), checkpoint):
+        with contextlib.suppress(ExportError):
+            return read_record(folder).selection_sha256
+    return None
 
 
-def _refuse_existing(output: _Output, *, replacing: bool) -> None:
-    output.export.check(force=replacing)
+def _refuse_existing(output: _Output) -> None:
+    output.export.check(force=output.replacing)
     selection = output.extraction.selection
     if selection is None or not selection.exists():
         return
-    if selection.is_dir() or not replacing:
+    if selection.is_dir() or not output.replacing:
         raise OutputExists(
             "the output exists already",
             where=selection,
@@ -223,7 +238,9 @@ def _walk(
     def start(done: int, notes: Mapping[str, Any]) -> None:
         for number, output in enumerate(outputs):
             if not done:
-                output.export.create(force=request.force or request.resume)
+                output.export.create(
+                    force=request.force or request.resume, replaces=output.replacing
+                )
                 continue
             layers = range(done)
             output.export.take_over(
@@ -284,8 +301,7 @@ def _finish(
     done = [t.name for index in layers for t in output.tensors(model, index)]
     if output.export.folder.is_held:
         with watcher.track("writing the rest", plan.num_bytes, "bytes") as advance:
-            replacing = request.force or request.resume
-            output.export.finish(plan, done, advance, force=replacing)
+            output.export.finish(plan, done, advance, force=output.replacing)
     else:  # it had got its name before the run was interrupted
         output.export.check_published(selection)
     file = _selection_file(output, selection)

@@ -13,7 +13,7 @@ from emo_prune.api.opening import open_model
 from emo_prune.api.watcher import Watcher
 from emo_prune.carving import CARVING, CarvePlan, CarvingRecord
 from emo_prune.carving.dense import num_embeddings
-from emo_prune.errors import RoutingError
+from emo_prune.errors import CheckpointError, RoutingError
 from emo_prune.provenance import readable_json, versions, write_atomically
 from emo_prune.tasks import Task
 
@@ -62,7 +62,15 @@ def measure_carving(
     watcher = watcher or Watcher()
     architecture = open_model(str(folder)).architecture
     watcher.say("loading the carved model")
-    loaded = load_model(folder, device=measuring.device, dtype=measuring.dtype)
+    try:
+        loaded = load_model(folder, device=measuring.device, dtype=measuring.dtype)
+    except OSError as error:  # of reading, where others are of writing
+        raise CheckpointError(
+            "the carved model cannot be loaded to be measured",
+            where=record.model["name"],
+            got=error,
+            hint="leave --task and --examples out to carve without measuring",
+        ) from None
     with watcher.track("measuring", calibrated.num_tokens, "tokens") as advance:
         layers = measure_modularity(
             loaded, architecture, calibrated.batches, progress=advance

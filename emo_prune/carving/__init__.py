@@ -7,7 +7,7 @@ writes them, one layer in memory at a time. `describe_carved`, `plan_restoring` 
 added, and no byte of a tensor is ever rounded. No torch.
 """
 
-from emo_prune.carving.carve import carve, carve_into
+from emo_prune.carving.carve import carve
 from emo_prune.carving.carved import CarvedModel, describe_carved
 from emo_prune.carving.clustering import METHODS, Method
 from emo_prune.carving.dense import DenseModel, describe_dense
@@ -29,7 +29,6 @@ __all__ = [
     "Method",
     "RestorePlan",
     "carve",
-    "carve_into",
     "describe_carved",
     "describe_dense",
     "plan_carving",

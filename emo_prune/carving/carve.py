@@ -27,44 +27,22 @@ from emo_prune.carving.cut import (
 from emo_prune.carving.dense import DenseLayer
 from emo_prune.carving.flops import carved_flops, dense_flops
 from emo_prune.carving.plan import CarvePlan, copied_tensors, expert_name
-from emo_prune.carving.record import CARVED, CARVING, CarvedLayer, CarvingRecord
+from emo_prune.carving.record import CARVING, CarvedLayer, CarvingRecord
 from emo_prune.checkpoint import OutputTensor, create_shard, fill_shards
 from emo_prune.errors import CarvingError
-from emo_prune.export import check_destination
 from emo_prune.export.plan import SOURCE_CARD, config_text, index_of
-from emo_prune.export.publishing import appearing, reopened, write_files
+from emo_prune.export.publishing import reopened, write_files
 from emo_prune.provenance import readable_json, versions
 
 Write = Callable[[Sequence[OutputTensor]], None]
 
 
 def carve(
-    plan: CarvePlan,
-    destination: Path,
-    *,
-    force: bool = False,
-    progress: Callable[[int], None] = lambda _: None,
+    plan: CarvePlan, folder: Path, progress: Callable[[int], None] = lambda _: None
 ) -> CarvingRecord:
     """Cluster each layer's neurons and write the experts; return the record of it.
 
-    The folder appears complete or not at all. `progress` is told the bytes of each
-    copy.
-
-    Raises:
-        CarvingError: a layer's weights are not finite.
-        OutputExists: the destination exists (and may not be replaced).
-        NotEnoughDisk, ExportError: the folder cannot be written.
-    """
-    source = plan.model.checkpoint.source
-    check_destination(source, destination, force=force, kind=CARVED)
-    with appearing(destination, plan.num_bytes, force=force, kind=CARVED) as folder:
-        return carve_into(folder, plan, progress)
-
-
-def carve_into(
-    folder: Path, plan: CarvePlan, progress: Callable[[int], None]
-) -> CarvingRecord:
-    """Write a carved checkpoint into an empty folder, as `carve` does.
+    The folder is there and empty. `progress` is told the bytes of each copy.
 
     Raises:
         CarvingError: a layer's weights are not finite.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from emo_prune.architectures.subset import computed, whole
 from emo_prune.carving.carved import CarvedModel, Joint
@@ -117,28 +118,33 @@ def _copied(checkpoint: Checkpoint) -> dict[str, str]:
     ours = ["config.json", CARVING, _CARD]
     if _is_export(checkpoint):
         ours.append(RECORD)
-    files, _ = other_files(checkpoint, ours)
-    had = _names_before(checkpoint)
-    # A card that a later export put there is of the carved model, not the dense one's.
-    return {
-        file: had.get(file, file)
-        for file in files
-        if file in had or file != SOURCE_CARD
-    }
+    copied, _ = other_files(checkpoint, ours)
+    if SOURCE_CARD in copied:
+        name = _name_of_card(checkpoint)
+        copied = {file: file for file in copied if file != SOURCE_CARD}
+        copied |= {} if name is None else {SOURCE_CARD: name}
+    return copied
 
 
-def _names_before(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return the names that copied files had in the dense model's folder."""
-    source = checkpoint.source
-    if CARVING not in source.files():
-        return {}
-    record = parse_json(source.read(CARVING, 0, source.size(CARVING)), CARVING)
-    return {here: before for before, here in record.get("copied", {}).items()}
+def _name_of_card(checkpoint: Checkpoint) -> str | None:
+    """Return the name that README.source.md had in the dense model's folder.
+
+    None if it was not there: then a later export has made it of the carved one's card.
+    """
+    had = _json(checkpoint, CARVING).get("copied")
+    names = had if isinstance(had, dict) else {}
+    return next(
+        (name for name in (_CARD, SOURCE_CARD) if names.get(name) == SOURCE_CARD), None
+    )
 
 
 def _is_export(checkpoint: Checkpoint) -> bool:
+    return _json(checkpoint, RECORD).get("schema") == EXPORT_SCHEMA
+
+
+def _json(checkpoint: Checkpoint, file: str) -> dict[str, Any]:
+    """Return the object of a JSON file; an empty one without the file."""
     source = checkpoint.source
-    if RECORD not in source.files():
-        return False
-    record = parse_json(source.read(RECORD, 0, source.size(RECORD)), RECORD)
-    return record.get("schema") == EXPORT_SCHEMA
+    if file not in source.files():
+        return {}
+    return parse_json(source.read(file, 0, source.size(file)), file)

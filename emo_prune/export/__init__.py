@@ -6,18 +6,12 @@ so that it appears complete or not at all (`GradualExport` does so layer by laye
 no decoding.
 """
 
+from emo_prune.export.destination import PRETRAINED, Kind, check_destination
 from emo_prune.export.export import export
 from emo_prune.export.gradual import GradualExport
+from emo_prune.export.partial import PartialFolder, partial_of
 from emo_prune.export.plan import ExportPlan, plan_export
-from emo_prune.export.publishing import (
-    PRETRAINED,
-    Kind,
-    PartialFolder,
-    check_destination,
-    named_errors,
-    partial_of,
-    publish,
-)
+from emo_prune.export.publishing import named_errors, publish
 from emo_prune.export.record import (
     PRETRAIN_SCHEMA,
     RECORD,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from emo_prune.architectures import describe
 from emo_prune.checkpoint import write_shard
+from emo_prune.export.destination import check_destination
 from emo_prune.export.plan import ExportPlan
 from emo_prune.export.publishing import (
     appearing,
-    check_destination,
     reopened,
     write_files,
 )

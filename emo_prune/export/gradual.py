@@ -23,17 +23,11 @@ from emo_prune.checkpoint import (
     fill_shards,
 )
 from emo_prune.errors import StaleRun
+from emo_prune.export.destination import check_destination
 from emo_prune.export.export import complete
+from emo_prune.export.partial import MARKER, PartialFolder, partial_of
 from emo_prune.export.plan import ExportPlan, lay_out
-from emo_prune.export.publishing import (
-    MARKER,
-    PartialFolder,
-    check_destination,
-    check_disk,
-    named_errors,
-    partial_of,
-    publish,
-)
+from emo_prune.export.publishing import check_disk, named_errors, publish, tidy
 from emo_prune.export.record import read_record
 from emo_prune.selection import Selection
 
@@ -81,8 +75,11 @@ class GradualExport:
         check_destination(source, self.destination, force=force)
         self.folder.refuse_busy()
 
-    def create(self, *, force: bool) -> None:
+    def create(self, *, force: bool, replaces: bool) -> None:
         """Make the partial folder and its files, at their full size.
+
+        `force` removes what an interrupted run has left; `replaces` is kept for one
+        that goes on.
 
         Raises:
             OutputExists: another export is under way.
@@ -92,7 +89,7 @@ class GradualExport:
         with named_errors(self.destination, self.num_bytes):
             partial.parent.mkdir(parents=True, exist_ok=True)
             check_disk(partial.parent, self.num_bytes)
-            self.folder.make(force=force)
+            self.folder.make(force=force, replaces=replaces)
             for shard in self.shards:
                 create_shard(shard, partial)
 
@@ -180,11 +177,14 @@ class GradualExport:
     def check_published(self, selection: Selection) -> None:
         """Check that the folder under the final name is the export of a selection.
 
+        What an interrupted run has not removed beside it goes.
+
         Raises:
             StaleRun, ExportError: it is another one, or none.
         """
         if read_record(self.destination).selection_sha256 != selection.sha256:
             raise self._lost(f"another export in {self.destination}")
+        tidy(self.destination)
 
     def _places(self) -> dict[str, tuple[str, int]]:
         """Return each tensor's file and position."""

@@ -1,150 +1,25 @@
-"""The folder of an export on its way to its name: complete there, or not there at all.
-
-It is `DIR.partial` until everything is written, and an earlier export is `DIR.replaced`
-for the moment in which the new one gets its name. Both hold a marker, without which a
-folder of such a name is somebody else's and stays.
-"""
+"""Give an output its name: complete, or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from emo_prune.checkpoint import (
-    ByteSource,
-    Checkpoint,
-    FolderSource,
-    Shard,
-    open_checkpoint,
-)
-from emo_prune.errors import EmoPruneError, ExportError, NotEnoughDisk, OutputExists
-from emo_prune.export.record import (
-    PRETRAIN_SCHEMA,
-    RECORD,
-    SCHEMA,
-    record_schema,
+from emo_prune.checkpoint import ByteSource, Checkpoint, Shard, open_checkpoint
+from emo_prune.errors import EmoPruneError, ExportError, NotEnoughDisk
+from emo_prune.export.destination import EXPORT, Kind, refuse_existing
+from emo_prune.export.partial import (
+    MARKER,
+    PartialFolder,
+    partial_of,
+    remove_leftover,
+    replaced_of,
 )
 
-MARKER = ".emo-prune-unfinished"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of output, known by its schema in a record inside the folder."""
-
-    record: str
-    schema: str
-
-    def is_at(self, folder: Path) -> bool:
-        """Tell whether a folder is of this kind, its record whole or damaged.
-
-        A folder with an export's record is an export, whatever it was made of.
-        """
-        if self.record != RECORD and (folder / RECORD).exists():
-            return False
-        known = record_schema(folder, self.record) in (self.schema, None)
-        return known and (folder / self.record).is_file()
-
-
-EXPORT = Kind(record=RECORD, schema=SCHEMA)
-PRETRAINED = Kind(record=RECORD, schema=PRETRAIN_SCHEMA)
-
-
-def partial_of(destination: Path) -> Path:
-    """Return the folder an export is written into before it gets its name."""
-    return destination.with_name(destination.name + ".partial")
-
-
-def _replaced_of(destination: Path) -> Path:
-    return destination.with_name(destination.name + ".replaced")
-
-
-def check_destination(
-    source: ByteSource | None, destination: Path, *, force: bool, kind: Kind = EXPORT
-) -> None:
-    """Raise `OutputExists` or `ExportError` where `destination` must not be written.
-
-    `force` replaces a folder of the same `kind`.
-    """
-    if isinstance(source, FolderSource):
-        root, target = source.root.resolve(), destination.resolve()
-        if target == root or root in target.parents or target in root.parents:
-            raise ExportError(
-                "the output would lie inside the source, or around it",
-                where=destination,
-                got=f"source {source.root}",
-                hint="choose another folder with -o",
-            )
-    if not os.path.lexists(destination):
-        _refuse_below_a_file(destination)
-    refuse_existing(destination, force=force, kind=kind)
-
-
-def refuse_existing(destination: Path, *, force: bool, kind: Kind = EXPORT) -> None:
-    """Raise `OutputExists` for what is there and may not be replaced."""
-    target = destination.resolve()
-    for path in (partial_of(target), _replaced_of(target)):
-        _refuse_foreign(path)
-    if not os.path.lexists(destination):
-        return
-    may_go = kind.is_at(destination)
-    if force and not may_go:
-        raise OutputExists(
-            "the output exists, and is nothing that --force may replace",
-            where=destination,
-            got=_schema_at(destination),
-            expected=f"a folder with {kind.record} of schema {kind.schema}",
-            hint="choose another folder with -o",
-        )
-    if not force:
-        raise OutputExists(
-            "the output exists already",
-            where=destination,
-            hint="use --force to replace it, or -o for another folder"
-            if may_go
-            else "choose another folder with -o: --force would not replace this one",
-        )
-
-
-def _schema_at(path: Path) -> str:
-    if not path.is_dir():
-        return "something that is no folder"
-    return record_schema(path) or "a folder of another kind"
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Raise `OutputExists` for a folder that bears the name of a leftover of ours."""
-    if os.path.lexists(path) and not _is_leftover(path):
-        raise OutputExists(
-            "something that is no leftover of emo-prune is in the way",
-            where=path,
-            hint="move it, or choose another folder with -o",
-        )
-
-
-def _is_leftover(path: Path) -> bool:
-    """Tell whether a folder was made here; just made it is empty yet."""
-    if path.is_symlink() or not path.is_dir():
-        return False
-    return (path / MARKER).is_file() or not any(path.iterdir())
-
-
-def _refuse_below_a_file(destination: Path) -> None:
-    there = next(path for path in destination.absolute().parents if path.exists())
-    if not there.is_dir():
-        raise ExportError(
-            "the output cannot be written, since it would lie below a file",
-            where=destination,
-            got=f"{there}, which is no folder",
-            hint="choose another folder with -o",
-        )
 
 
 def check_disk(folder: Path, num_bytes: int) -> None:
@@ -160,88 +35,6 @@ def check_disk(folder: Path, num_bytes: int) -> None:
         )
 
 
-class PartialFolder:
-    """The folder an export is written into, held against every other process.
-
-    The lock is the system's, on the folder itself: it ends with the process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._descriptor: int | None = None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this process writes there."""
-        return self._descriptor is not None
-
-    def make(self, *, force: bool) -> None:
-        """Make the folder; with `force`, in place of one that nobody writes to.
-
-        Raises:
-            OutputExists: there is one.
-        """
-        if force and self.path.exists():
-            _refuse_foreign(self.path)
-            self.take_over()
-            self.discard()
-        try:
-            self.path.mkdir()
-        except FileExistsError:
-            raise OutputExists(
-                "an unfinished export is in the way",
-                where=self.path,
-                hint="if no other export is running, use --force to replace it",
-            ) from None
-        self._lock()
-        (self.path / MARKER).touch()
-
-    def take_over(self) -> None:
-        """Hold a folder that an earlier process has left.
-
-        Raises:
-            OutputExists: a process still writes there, or it is no folder.
-        """
-        if not self.path.is_dir():
-            raise OutputExists(
-                "something that is no folder is in the way",
-                where=self.path,
-                hint="remove it, or choose another folder with -o",
-            )
-        self._lock()
-
-    def refuse_busy(self) -> None:
-        """Raise `OutputExists` if a process writes there now."""
-        if self.path.is_dir():
-            self._lock()
-            self.release()
-
-    def release(self) -> None:
-        """Let go of the folder, whatever its name is by now."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def discard(self) -> None:
-        """Remove the folder if this process holds it."""
-        if self.is_held:
-            shutil.rmtree(self.path, ignore_errors=True)
-            self.release()
-
-    def _lock(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise OutputExists(
-                "another process is writing there",
-                where=self.path,
-                hint="wait for it, or stop it, or choose another folder with -o",
-            ) from None
-        self._descriptor = descriptor
-
-
 def publish(
     partial: Path, destination: Path, *, force: bool, kind: Kind = EXPORT
 ) -> None:
@@ -255,23 +48,32 @@ def publish(
         _replace(partial, destination)
     else:
         partial.rename(destination)
+    tidy(destination)
+
+
+def tidy(destination: Path) -> None:
+    """Remove what is left when an output has its name: marker, and what it replaced."""
     (destination / MARKER).unlink(missing_ok=True)
+    replaced = replaced_of(destination)
+    if (replaced / MARKER).is_file():
+        with contextlib.suppress(OSError):  # the next run tries again
+            remove_leftover(replaced)
 
 
 def _replace(partial: Path, destination: Path) -> None:
-    replaced = _replaced_of(destination)
+    replaced = replaced_of(destination)
     if replaced.exists():  # of an export that was killed
-        shutil.rmtree(replaced)
+        remove_leftover(replaced)
     (destination / MARKER).touch()
     try:
         destination.rename(replaced)
         partial.rename(destination)
     except BaseException:
-        if replaced.exists():
-            replaced.rename(destination)
-        (destination / MARKER).unlink()
+        if partial.exists():  # it has not got the name
+            if replaced.exists():
+                replaced.rename(destination)
+            (destination / MARKER).unlink(missing_ok=True)
         raise
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextlib.contextmanager

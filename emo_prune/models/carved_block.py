@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from emo_prune.models.carved_experts import CarvedExperts, GatedExperts, PlainExperts
+from emo_prune.models.emo_config import bad_key
 
 
 class EmoeGate(nn.Module):
@@ -33,9 +34,17 @@ class EmoeGate(nn.Module):
         """How many experts a token gets: `num_experts_per_tok` of the config.
 
         To set it is to overrule the config in this layer; that is not saved.
+
+        Raises:
+            BadConfig: there are not so many.
         """
-        wanted: int = self.config.num_experts_per_tok
-        return wanted if self._top_k is None else self._top_k
+        wanted = self._top_k
+        if wanted is None:
+            wanted = self.config.num_experts_per_tok
+        if not 1 <= wanted <= self.config.num_experts:
+            most = f"1 to {self.config.num_experts} (all)"
+            raise bad_key("num_experts_per_tok", wanted, most)
+        return int(wanted)
 
     @top_k.setter
     def top_k(self, number: int) -> None:

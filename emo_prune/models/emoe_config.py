@@ -2,6 +2,7 @@
 
 # no `from __future__ import annotations`: `strict` checks no field whose type is text
 
+from copy import deepcopy
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
@@ -60,6 +61,8 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
         dense = self.dense_config
         if not isinstance(dense, PreTrainedConfig):
             dense = _dense_config(dense or {"model_type": "llama"})
+        else:
+            dense = deepcopy(dense)  # fields set here are not to be the caller's
         self.dense_config = dense
         ids = {key: kwargs[key] for key in _TOKENS if kwargs.get(key) is not None}
         copies = {*_SIZES, *_TOKENS}

@@ -32,6 +32,7 @@ from emo_prune.errors import (
     UnsupportedArchitecture,
 )
 from emo_prune.export import export, plan_export
+from emo_prune.export.publishing import appearing
 from emo_prune.tasks import parse_task
 from tests.carving.conftest import Blobs, Config, Dense, carved, edited
 from tests.evaluation.tiny import byte_tokenizer
@@ -478,8 +479,9 @@ def test_an_interrupted_carving_leaves_nothing(dense: Dense, tmp_path: Path) -> 
             if next(copies, None) is None:
                 raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt):
-            carve(plan, tmp_path / "out", progress=interrupt)
+        out = tmp_path / "out"
+        with pytest.raises(KeyboardInterrupt), appearing(out, 1, force=False) as folder:
+            carve(plan, folder, interrupt)
         assert {path.name for path in tmp_path.iterdir()} <= {".cache"}
 
 
@@ -487,6 +489,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from emo_prune.carving import carve, describe_dense, plan_carving, CarveSettings
+from emo_prune.export.publishing import appearing
 from emo_prune.checkpoint import open_checkpoint
 settings = CarveSettings(num_experts=8, top_k=2, layers="all")
 plan = plan_carving(describe_dense(open_checkpoint(sys.argv[1])), settings)
@@ -495,7 +498,8 @@ def kill(num_bytes):
     copies.append(num_bytes)
     if len(copies) == 40:
         os.kill(os.getpid(), signal.SIGKILL)
-carve(plan, Path(sys.argv[2]), progress=kill)
+with appearing(Path(sys.argv[2]), plan.num_bytes, force=False) as folder:
+    carve(plan, folder, kill)
 """
 
 

@@ -238,9 +238,28 @@ def test_a_card_comes_back_under_its_name_and_no_other_does(
         back = tmp_path / f"{name}-back"
         restore_model(RestoreRequest(model=str(tmp_path / name), destination=back))
         found = {file.name: file.read_text() for file in back.glob("README*")}
-        assert found.items() <= {c: f"{c} of the dense model" for c in cards}.items()
-        if len(cards) == 1:
-            assert len(found) == 1
+        # Of two, the name that ours takes is gone: carving.json says so.
+        kept = cards[-1:]
+        assert found == {card: f"{card} of the dense model" for card in kept}
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [None, [], 1, {"../escaped": "README.source.md"}, {"/tmp/x": "tokenizer.json"},
+     {"README.md": ["README.source.md"]}, {"config.json": "tokenizer.json"}],
+)  # fmt: skip
+def test_no_file_goes_anywhere_because_carving_json_says_so(
+    dense: Dense, tmp_path: Path, copied: object
+) -> None:
+    carved(dense("llama"), tmp_path / "carved")
+    file = tmp_path / "carved" / "carving.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"copied": copied}))
+    before = {path.name for path in tmp_path.iterdir()}
+    back = tmp_path / "back"
+    restore_model(RestoreRequest(model=str(tmp_path / "carved"), destination=back))
+    names = {path.name for path in dense("llama").iterdir()} - {"README.md"}
+    assert {path.name for path in back.iterdir()} == names
+    assert {path.name for path in tmp_path.iterdir()} == before | {"back"}
 
 
 def test_the_config_comes_back_in_its_bytes_whatever_the_language(

@@ -13,23 +13,25 @@ from typing import Any
 
 import pytest
 
+from emo_prune.export.partial import MARKER
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot
 
 KILL = """
 import os, sys
 from emo_prune.cli import main
-from emo_prune.export import GradualExport
+from emo_prune.export import GradualExport, publishing
 from emo_prune.routing.saved_run import SavedRun
 
 where, count = sys.argv[1], int(sys.argv[2])
 home, name = {"save": (SavedRun, "save"), "write": (GradualExport, "write"),
-              "finish": (GradualExport, "finish")}[where]
+              "finish": (GradualExport, "finish"),
+              "published": (publishing, "tidy")}[where]
 real, seen = getattr(home, name), []
 
 def dying(*args, **kwargs):
     seen.append(1)
-    if where == "finish":
+    if where in ("finish", "published"):
         os._exit(9)
     result = real(*args, **kwargs)
     if len(seen) == count:
@@ -67,6 +69,39 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     assert done.code == 0, done.err
     assert snapshot(Path("out/part")) == snapshot(Path("one/checkpoint"))
     assert sorted(p.name for p in Path("out").iterdir()) == ["part", "selection.json"]
+
+
+def test_killed_just_after_it_got_its_name_it_leaves_nothing_behind(
+    run: Run, texts: Path, emo: Path
+) -> None:
+    command = ("extract", "-m", emo, "--examples", texts, "-k", "4", "-o", "out/part")
+    assert run(*command[:-3], "5", *command[-2:]).code == 0
+    killed("published", 1, *command, "--force")
+    assert (Path("out/part") / MARKER).exists()
+    assert Path("out/part.replaced").exists()
+    done = run(*command, "--resume")
+    assert done.code == 0, done.err
+    assert sorted(p.name for p in Path("out").iterdir()) == ["part", "selection.json"]
+    extracted(run, emo, texts, "--keep", "4")
+    assert snapshot(Path("out/part")) == snapshot(Path("one/checkpoint"))
+
+
+def test_going_on_replaces_what_the_run_was_told_to_and_nothing_else(
+    run: Run, texts: Path, emo: Path
+) -> None:
+    command = ("extract", "-m", emo, "--examples", texts, "-k", "4", "-o", "out/part")
+    other = (*command[:-3], "5", "-o", "other")
+    assert run(*other).code == 0
+    killed("save", 1, *command)
+    shutil.copytree("other", "out/part")  # it appears meanwhile
+    before = snapshot(Path("out/part"))
+    refused = run(*command, "--resume")
+    assert refused.code == 1
+    assert "exists already" in refused.err
+    assert snapshot(Path("out/part")) == before
+    killed("save", 1, *command, "--force")
+    assert run(*command, "--resume").code == 0
+    assert snapshot(Path("out/part")) != before
 
 
 def test_force_starts_over(run: Run, texts: Path, emo: Path) -> None:

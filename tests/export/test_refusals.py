@@ -32,7 +32,7 @@ from emo_prune.export import (
     plan_export,
     verify_export,
 )
-from emo_prune.export.publishing import MARKER
+from emo_prune.export.partial import MARKER
 from tests.tiny_checkpoints import EMO, opened, selection_of, write_checkpoint
 
 from .test_export import KEPT, snapshot
@@ -160,30 +160,81 @@ def test_unfinished_export_is_in_the_way_until_forced(
 _KILLED_WHILE_REPLACING = """
 import os, sys
 from pathlib import Path
-from emo_prune.export import publishing
-Path.rename, rename = lambda self, to: kill(self, to), Path.rename
-def kill(self, to):
-    if self.suffix == ".partial":
+from emo_prune.export.publishing import publish
+partial, out, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+changes = iter(range(number))
+def kill(event, args):
+    if event in {"os.rename", "os.remove", "os.rmdir"} and next(changes, None) is None:
         os._exit(9)
-    rename(self, to)
-partial, out = map(Path, sys.argv[1:])
-publishing.publish(partial, out, force=True)
+sys.addaudithook(kill)
+publish(partial, out, force=True)
 """
 
 
-def test_export_after_one_that_was_killed_while_replacing(
+def test_killed_at_any_change_of_the_disk_a_replacement_can_be_forced_again(
     plan: ExportPlan, out: Path
 ) -> None:
     export(plan, out)
-    partial = out.with_name("out.partial")
-    shutil.copytree(out, partial)
-    (partial / MARKER).touch()
-    command = [sys.executable, "-c", _KILLED_WHILE_REPLACING, str(partial), str(out)]
-    assert subprocess.run(command, check=False).returncode == 9
-    assert sorted(out.parent.glob("out*")) == [partial, out.with_name("out.replaced")]
+    whole = snapshot(out)
+    partial, replaced = out.with_name("out.partial"), out.with_name("out.replaced")
+    codes: list[int] = []
+    while not codes or codes[-1] == 9:
+        shutil.copytree(out, partial)
+        (partial / MARKER).touch()
+        command = [
+            sys.executable,
+            "-c",
+            _KILLED_WHILE_REPLACING,
+            str(partial),
+            str(out),
+        ]
+        done = subprocess.run([*command, str(len(codes))], check=False)
+        codes.append(done.returncode)
+        there = [path for path in (out, partial, replaced) if path.is_dir()]
+        assert any(snapshot(path).items() >= whole.items() for path in there)
+        export(plan, out, force=True)
+        assert snapshot(out) == whole
+        assert not list(out.parent.glob("out.*"))
+    assert codes[-1] == 0
+    assert len(codes) > 2 + len(whole)  # two renames, and each file of the old one
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_replacement_stopped_by_hand_after_a_rename_is_old_or_new(
+    plan: ExportPlan, out: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    export(plan, out)
+    whole = snapshot(out)
+    real, renames = Path.rename, iter(range(1, 9))
+
+    def interrupted(self: Path, to: Path) -> Path:
+        found = real(self, to)
+        if next(renames) == after:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(plan, out, force=True)
+    assert snapshot(out).items() >= whole.items()
+    assert not out.with_name("out.partial").exists()
     export(plan, out, force=True)
-    export(plan, out, force=True)
+    assert snapshot(out) == whole
     assert not list(out.parent.glob("out.*"))
+
+
+@pytest.mark.parametrize("suffix", ["partial", "replaced"])
+def test_a_source_with_the_name_of_a_leftover_is_not_removed(
+    source: Path, tmp_path: Path, suffix: str
+) -> None:
+    odd = source.rename(tmp_path / f"out.{suffix}")
+    (odd / MARKER).touch()
+    before = snapshot(odd)
+    model = opened(odd)
+    plan = plan_export(model, selection_of(model, KEPT))
+    with pytest.raises(ExportError, match="inside the source, or around it"):
+        export(plan, tmp_path / "out", force=True)
+    assert snapshot(odd) == before
 
 
 @pytest.mark.parametrize("name", ["out.partial", "out.replaced"])

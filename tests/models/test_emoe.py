@@ -279,6 +279,10 @@ def test_the_number_of_experts_a_token_is_the_config_s_at_any_time(
     model.save_pretrained(tmp_path / "again")
     again = loaded(tmp_path / "again")
     assert [router.top_k for router in again.routers] == [NUM_EXPERTS] * 2
+    for wrong in (0, -1, NUM_EXPERTS + 1):
+        again.config.num_experts_per_tok = wrong
+        with pytest.raises(BadConfig, match="num_experts_per_tok"):
+            again(tokens)
 
 
 def test_a_gate_may_overrule_the_config_in_its_layer(

@@ -132,3 +132,16 @@ def test_contradictions_are_refused(changes: dict[str, Any], where: str) -> None
         carved(**changes)
     assert caught.value.where == where
     assert caught.value.hint
+
+
+def test_the_caller_s_dense_config_stays_as_it_is() -> None:
+    dense = LlamaConfig(**{k: v for k, v in DENSE.items() if k != "model_type"})
+    config = carved()
+    made = EmoeConfig(
+        dense_config=dense, carved_layers=[1], num_experts=8, num_experts_per_tok=2
+    )
+    made.eos_token_id = 9
+    made.use_cache = False
+    assert made.get_text_config().eos_token_id == 9
+    assert dense.eos_token_id == config.eos_token_id == [7, 8]
+    assert dense.use_cache

@@ -1,0 +1,156 @@
+"""The folder of an output on its way to its name, and what a kill leaves of it.
+
+It is `DIR.partial` until everything is written, and an earlier output is `DIR.replaced`
+for the moment in which the new one gets its name. Both hold a marker, without which a
+folder of such a name is somebody else's and stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from emo_prune.errors import OutputExists
+
+MARKER = ".emo-prune-unfinished"
+_REPLACES = "replaces\n"  # what the marker says of a run that may replace an output
+
+
+def partial_of(destination: Path) -> Path:
+    """Return the folder an output is written into before it gets its name."""
+    return destination.with_name(destination.name + ".partial")
+
+
+def replaced_of(destination: Path) -> Path:
+    """Return the name of an earlier output while the new one gets its own."""
+    return destination.with_name(destination.name + ".replaced")
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise `OutputExists` for what bears the name of a leftover, but is none."""
+    if os.path.lexists(path) and not _is_leftover(path):
+        raise OutputExists(
+            "something that is no leftover of emo-prune is in the way",
+            where=path,
+            hint="move it, or choose another folder with -o",
+        )
+
+
+def _is_leftover(path: Path) -> bool:
+    """Tell whether a folder was made here; at first and at last it is empty."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return (path / MARKER).is_file() or not any(path.iterdir())
+
+
+def remove_leftover(path: Path) -> None:
+    """Remove a folder, its marker last: what a kill leaves of it is still ours."""
+    for inside in path.iterdir():
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside, ignore_errors=True)
+        elif inside.name != MARKER:
+            inside.unlink(missing_ok=True)
+    (path / MARKER).unlink(missing_ok=True)
+    path.rmdir()
+
+
+class PartialFolder:
+    """The folder an output is written into, held against every other process.
+
+    The lock is the system's, on the folder itself: it ends with the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process writes there."""
+        return self._descriptor is not None
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the run that made the folder was told to replace an output."""
+        try:
+            return (self.path / MARKER).read_text(encoding="utf-8") == _REPLACES
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def make(self, *, force: bool, replaces: bool = False) -> None:
+        """Make the folder; with `force`, in place of one that nobody writes to.
+
+        Raises:
+            OutputExists: there is one.
+        """
+        if force and os.path.lexists(self.path):
+            refuse_foreign(self.path)
+            self.take_over()
+            self.discard()
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            raise OutputExists(
+                "an unfinished export is in the way",
+                where=self.path,
+                hint="if no other export is running, use --force to replace it",
+            ) from None
+        self._lock()
+        (self.path / MARKER).write_text(_REPLACES if replaces else "", encoding="utf-8")
+
+    def take_over(self) -> None:
+        """Hold a folder that an earlier process has left.
+
+        Raises:
+            OutputExists: a process still writes there, or it is no folder.
+        """
+        if not self.path.is_dir():
+            raise OutputExists(
+                "something that is no folder is in the way",
+                where=self.path,
+                hint="remove it, or choose another folder with -o",
+            )
+        self._lock()
+
+    def refuse_busy(self) -> None:
+        """Raise `OutputExists` if a process writes there now."""
+        if self.path.is_dir():
+            self._lock()
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the folder, whatever its name is by now."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def discard(self) -> None:
+        """Remove the folder if this process holds it, and it still has its name."""
+        if self._is_in_place():
+            with contextlib.suppress(OSError):  # whatever went wrong is told already
+                remove_leftover(self.path)
+        self.release()
+
+    def _is_in_place(self) -> bool:
+        if self._descriptor is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except OSError:
+            return False
+
+    def _lock(self) -> None:
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OutputExists(
+                "another process is writing there",
+                where=self.path,
+                hint="wait for it, or stop it, or choose another folder with -o",
+            ) from None
+        self._descriptor = descriptor
