@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -22,6 +22,7 @@ _TASKS = {
     "mmlu:psychology": "MMLU psychology",
     "mean": "mean",
 }
+_VARIANTS = {"untrained": "dense, not trained"}
 
 
 def modularity_table(measured: Document) -> str:
@@ -75,13 +76,25 @@ def kept_share_table(measured: Document) -> str:
 
 def finetuning_table(found: Document) -> str:
     """Return what each variant has learnt, and the difference from the dense model."""
-    tasks = list(found["scored"])
-    rows = [["variant", *(_TASKS[task] for task in tasks)]]
-    for variant, scores in found["variants"].items():
-        rows.append([variant, *(_from_dense(scores[task], variant) for task in tasks)])
-    questions = ", ".join(str(found["scored"][task]) for task in tasks)
+    scored = found["settings"]["scored"]
+    titles = ["variant", "loss in training", *(_TASKS[task] for task in scored)]
+    rows = [
+        [
+            _VARIANTS.get(variant, variant),
+            _last_loss(found["runs"], variant),
+            *(_from_dense(scores[task], variant) for task in scored),
+        ]
+        for variant, scores in found["variants"].items()
+    ]
+    questions = ", ".join(map(str, scored.values()))
     seeds = ", ".join(map(str, found["seeds"]))
-    return f"{markdown(rows[0], rows[1:])}\n\nSeeds: {seeds}; questions: {questions}."
+    return f"{markdown(titles, rows)}\n\nSeeds: {seeds}; questions: {questions}."
+
+
+def _last_loss(runs: Sequence[Document], variant: str) -> str:
+    """Return the mean loss of the last epoch, over seeds; "" if it was not trained."""
+    losses = [run["losses"][-1] for run in runs if run["variant"] == variant]
+    return f"{fmean(losses):.3f}" if losses else ""
 
 
 def carving_table(found: Document) -> str:
@@ -119,7 +132,7 @@ def _with_drop(cell: Document) -> str:
 
 
 def _from_dense(cell: Document, variant: str) -> str:
-    if variant == "dense":
+    if variant == "dense":  # what the others are compared with
         return f"{cell['accuracy']:.2f}"
     return f"{cell['accuracy']:.2f} ({cell['from_dense']:+.2f} ± {cell['stderr']:.2f})"
 
