@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from emo_prune.architectures.subset import computed, whole
 from emo_prune.carving.carved import CarvedModel, Joint
@@ -19,7 +18,7 @@ from emo_prune.checkpoint import (
     OutputTensor,
     create_shard,
     fill_shards,
-    parse_json,
+    read_object,
 )
 from emo_prune.export import RECORD, check_destination
 from emo_prune.export.plan import (
@@ -131,7 +130,7 @@ def _name_of_card(checkpoint: Checkpoint) -> str | None:
 
     None if it was not there: then a later export has made it of the carved one's card.
     """
-    had = _json(checkpoint, CARVING).get("copied")
+    had = (read_object(checkpoint.source, CARVING) or {}).get("copied")
     names = had if isinstance(had, dict) else {}
     return next(
         (name for name in (_CARD, SOURCE_CARD) if names.get(name) == SOURCE_CARD), None
@@ -139,12 +138,5 @@ def _name_of_card(checkpoint: Checkpoint) -> str | None:
 
 
 def _is_export(checkpoint: Checkpoint) -> bool:
-    return _json(checkpoint, RECORD).get("schema") == EXPORT_SCHEMA
-
-
-def _json(checkpoint: Checkpoint, file: str) -> dict[str, Any]:
-    """Return the object of a JSON file; an empty one without the file."""
-    source = checkpoint.source
-    if file not in source.files():
-        return {}
-    return parse_json(source.read(file, 0, source.size(file)), file)
+    record = read_object(checkpoint.source, RECORD) or {}
+    return record.get("schema") == EXPORT_SCHEMA

@@ -17,7 +17,7 @@ from emo_prune.checkpoint.checkpoint import (
 )
 from emo_prune.checkpoint.header import DTYPE_BITS, Tensor, parse_header
 from emo_prune.checkpoint.hub import local_folder, support_folder
-from emo_prune.checkpoint.index import parse_json
+from emo_prune.checkpoint.index import parse_json, read_object
 from emo_prune.checkpoint.known import locate, remember
 from emo_prune.checkpoint.source import ByteSource, FolderSource, Wanted
 from emo_prune.checkpoint.writer import (
@@ -53,6 +53,7 @@ __all__ = [
     "parse_json",
     "plan_shards",
     "read_header",
+    "read_object",
     "remember",
     "support_folder",
     "write_shard",

@@ -36,18 +36,32 @@ def parse_json(raw: bytes, file: str) -> dict[str, Any]:
     return value
 
 
+def read_object(source: ByteSource, file: str) -> dict[str, Any] | None:
+    """Return the object that a JSON file of a checkpoint holds; None without the file.
+
+    Raises:
+        NotACheckpoint: it holds none.
+    """
+    if file not in source.files():
+        return None
+    return parse_json(source.read(file, 0, source.size(file)), file)
+
+
 def _without_weights(source: ByteSource, model: str) -> NotACheckpoint:
     loose = [file for file in source.files() if file.endswith(".safetensors")]
+    if loose:
+        return NotACheckpoint(
+            "the index of the safetensors files is missing",
+            where=model,
+            got=f"{len(loose)} of them, {loose[0]} the first",
+            expected=INDEX,
+            hint=f"download {INDEX} as well",
+        )
     return NotACheckpoint(
-        "the index of the safetensors files is missing"
-        if loose
-        else "the checkpoint has no safetensors files",
+        "the checkpoint has no safetensors files",
         where=model,
-        got=f"{len(loose)} of them, {loose[0]} the first" if loose else None,
-        expected=INDEX if loose else f"{SINGLE} or {INDEX}",
-        hint=f"download {INDEX} as well"
-        if loose
-        else "save it with save_pretrained, which writes safetensors",
+        expected=f"{SINGLE} or {INDEX}",
+        hint="save it with save_pretrained, which writes safetensors",
     )
 
 

@@ -15,8 +15,8 @@ from emo_prune.checkpoint import (
     Checkpoint,
     OutputTensor,
     Shard,
-    parse_json,
     plan_shards,
+    read_object,
 )
 from emo_prune.export.card import model_card
 from emo_prune.export.qwen2_moe import (
@@ -193,10 +193,7 @@ def other_files(
 
 def _parent(model: MoEModel) -> Mapping[str, Any] | None:
     """Return the record of a source that is itself an export."""
-    source = model.checkpoint.source
-    if RECORD not in source.files():
-        return None
-    return parse_json(source.read(RECORD, 0, source.size(RECORD)), RECORD)
+    return read_object(model.checkpoint.source, RECORD)
 
 
 def config_text(config: Mapping[str, Any]) -> str:
