@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emo_prune.api.calibrating import Calibrated, RunOptions, calibrate
 from emo_prune.api.opening import open_model
 from emo_prune.api.watcher import Watcher
 from emo_prune.carving import CARVING, CarvePlan, CarvingRecord
 from emo_prune.carving.dense import num_embeddings
-from emo_prune.errors import CheckpointError, RoutingError
+from emo_prune.errors import CheckpointError
 from emo_prune.provenance import readable_json, versions, write_atomically
 from emo_prune.tasks import Task
-
-if TYPE_CHECKING:
-    from emo_prune.routing.modularity import Modularity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +69,6 @@ def measure_carving(
         layers = measure_modularity(
             loaded, architecture, calibrated.batches, progress=advance
         )
-    _refuse_nonsense(layers)
     facts = {k: v for k, v in calibrated.facts.items() if k != "documents"}
     measured = {
         "calibration": facts,
@@ -85,14 +78,3 @@ def measure_carving(
     fuller = replace(record, measured=measured)
     write_atomically(folder / CARVING, readable_json(fuller.to_json()))
     return fuller
-
-
-def _refuse_nonsense(layers: Sequence[Modularity]) -> None:
-    for layer in layers:
-        if not math.isfinite(layer.picked + layer.best + layer.fixed):
-            raise RoutingError(
-                "the activations of a layer are not finite numbers",
-                where=f"layer {layer.layer}",
-                got="NaN or infinity",
-                hint="check the checkpoint, or try --dtype float32",
-            )

@@ -7,6 +7,7 @@ earlier layers add nothing; what the gate picks is measured, but not used.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from emo_prune.architectures import Architecture
+from emo_prune.errors import RoutingError
 from emo_prune.models.vocabulary import num_embeddings
 from emo_prune.routing.batches import Batch, check_vocabulary
 from emo_prune.routing.blocks import MoEBlock, moe_blocks
@@ -67,6 +69,7 @@ def measure_modularity(
     `progress` is told the tokens of each batch.
 
     Raises:
+        RoutingError: a layer's activations are not finite.
         CheckpointError: a token id has no embedding.
     """
     check_vocabulary(batches, num_embeddings(model))
@@ -80,7 +83,20 @@ def measure_modularity(
                 meter.valid = batch.attention_mask.flatten().bool()
             forward(model, batch)
             progress(int(batch.attention_mask.sum()))
-    return [meter.modularity for meter in meters]
+    found = [meter.modularity for meter in meters]
+    _refuse_nonsense(found)
+    return found
+
+
+def _refuse_nonsense(layers: Sequence[Modularity]) -> None:
+    for layer in layers:
+        if not math.isfinite(layer.picked + layer.best + layer.fixed):
+            raise RoutingError(
+                "the activations of a layer are not finite numbers",
+                where=f"layer {layer.layer}",
+                got="NaN or infinity",
+                hint="check the checkpoint, or try --dtype float32",
+            )
 
 
 class _Meter:
