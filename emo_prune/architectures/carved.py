@@ -49,7 +49,7 @@ def carving(config: Mapping[str, Any], found: Sequence[int]) -> Carving:
     )
     quantised = quantization_key(config) or quantization_key(dense)
     size = said.neurons_per_expert
-    _check("carved_layers", config.get("carved_layers"), list(found))
+    check_layers(config, found)
     _check("dense_config, model_type", said.dense_type, *GATED, *PLAIN)
     _check("gate_source", said.gate_source, "gate", "up", "inter")
     if type(size) is not int or size < 1:
@@ -57,6 +57,11 @@ def carving(config: Mapping[str, Any], found: Sequence[int]) -> Carving:
     if quantised:
         raise _mismatch(quantised, "a quantised model", "floating-point weights")
     return said
+
+
+def check_layers(config: Mapping[str, Any], found: Sequence[int]) -> None:
+    """Raise `LayoutMismatch` unless the layers with experts are those of a config."""
+    _check("carved_layers", config.get("carved_layers"), list(found))
 
 
 def is_parameter(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_prune.architectures.carved import NEURONS
+from emo_prune.architectures.carved import NEURONS, check_layers
 from emo_prune.architectures.feed_forward import FeedForward, feed_forward_size
 from emo_prune.carving.cut import as_array
 from emo_prune.carving.dense import (
@@ -86,7 +86,10 @@ def describe_carved(checkpoint: Checkpoint) -> CarvedModel:
     _refuse_doubled(checkpoint, joints)
     tensors |= {joint.tensor.name: joint.tensor for joint in joints}
     dense = describe_dense(replace(checkpoint, config=config, tensors=tensors))
-    _check_layers(checkpoint, [la.layer for la in dense.layers if la.stem in found])
+    check_layers(
+        checkpoint.config,
+        [layer.layer for layer in dense.layers if layer.stem in found],
+    )
     return CarvedModel(checkpoint=checkpoint, dense=dense, joints=tuple(joints))
 
 
@@ -100,18 +103,6 @@ def _refuse_doubled(checkpoint: Checkpoint, joints: Sequence[Joint]) -> None:
                 expected="one of the two",
                 hint="the checkpoint was edited; carve the dense one again",
             )
-
-
-def _check_layers(checkpoint: Checkpoint, found: list[int]) -> None:
-    said = checkpoint.config.get("carved_layers")
-    if said != found:
-        raise LayoutMismatch(
-            "the layers with experts are not those that the config names",
-            where="config.json, carved_layers",
-            got=said,
-            expected=found,
-            hint="the checkpoint was edited; carve the dense one again",
-        )
 
 
 def _joints(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from emo_prune.models.carved_experts import CarvedExperts, GatedExperts, PlainExperts
-from emo_prune.models.emo_config import bad_key
+from emo_prune.models.emoe_config import check_top_k
 
 
 class EmoeGate(nn.Module):
@@ -41,9 +41,7 @@ class EmoeGate(nn.Module):
         wanted = self._top_k
         if wanted is None:
             wanted = self.config.num_experts_per_tok
-        if not 1 <= wanted <= self.config.num_experts:
-            most = f"1 to {self.config.num_experts} (all)"
-            raise bad_key("num_experts_per_tok", wanted, most)
+        check_top_k(wanted, self.config.num_experts)
         return int(wanted)
 
     @top_k.setter

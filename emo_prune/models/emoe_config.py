@@ -64,9 +64,11 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
         else:
             dense = deepcopy(dense)  # fields set here are not to be the caller's
         self.dense_config = dense
-        ids = {key: kwargs[key] for key in _TOKENS if kwargs.get(key) is not None}
-        copies = {*_SIZES, *_TOKENS}
-        kwargs = {key: kwargs[key] for key in kwargs.keys() - copies} | ids
+        kwargs = {
+            key: value
+            for key, value in kwargs.items()
+            if key not in _SIZES and not (key in _TOKENS and value is None)
+        }
         self.carved_layers = list(self.carved_layers or ())
         if self.moe_intermediate_size is None:
             width = feed_forward_size(dense.to_dict())
@@ -124,12 +126,13 @@ class EmoeConfig(PreTrainedConfig):  # type: ignore[misc]
                 f"1 to {most}, with {self.moe_intermediate_size} of "
                 f"{width} neurons in each",
             )
-        if not 1 <= self.num_experts_per_tok <= self.num_experts:
-            raise bad_key(
-                "num_experts_per_tok",
-                self.num_experts_per_tok,
-                f"1 to {self.num_experts} (all)",
-            )
+        check_top_k(self.num_experts_per_tok, self.num_experts)
+
+
+def check_top_k(number: int, num_experts: int) -> None:
+    """Raise `BadConfig` for a number of experts that a token cannot get."""
+    if not 1 <= number <= num_experts:
+        raise bad_key("num_experts_per_tok", number, f"1 to {num_experts} (all)")
 
 
 def _dense_config(fields: dict[str, Any]) -> PreTrainedConfig:

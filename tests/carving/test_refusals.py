@@ -449,7 +449,7 @@ def test_a_damaged_carving_is_not_put_together(
 ) -> None:
     carved(dense("llama"), tmp_path / "carved")
     damaged = edited(tmp_path / "carved", tmp_path / "damaged", edit)
-    match = "pieces|announces|made of|config names"
+    match = "pieces|announces|made of|not that of a carved model"
     if kind is CarvingError:
         match = "carved"
     refused(kind, match, tmp_path, lambda out: restore(damaged, out))
