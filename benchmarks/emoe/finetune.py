@@ -119,7 +119,7 @@ def run(
 
 def untrained(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Score the dense model as it comes."""
-    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    model = load(DENSE, 0, options, settings)
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     scores = score(model, tokenizer, options.data_dir, settings)
     return {"variant": UNTRAINED, "seed": None, "scores": scores}

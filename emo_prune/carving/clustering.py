@@ -85,8 +85,10 @@ def balanced_kmeans(
     units: Keys, num_clusters: int, random: np.random.Generator
 ) -> Labels:
     """Return each row's cluster, all of one size: k-means, the best of a few starts."""
+    squares = _squares(units)
     found = [
-        _lloyd(units, _plus_plus(units, num_clusters, random)) for _ in range(_STARTS)
+        _lloyd(units, _plus_plus(units, squares, num_clusters, random))
+        for _ in range(_STARTS)
     ]
     return min(found, key=lambda one: one[0])[1]
 
@@ -129,9 +131,10 @@ def _centres(units: Keys, labels: Labels, num_clusters: int) -> tuple[Costs, int
     return centres, scatter
 
 
-def _plus_plus(units: Keys, num_clusters: int, random: np.random.Generator) -> Costs:
+def _plus_plus(
+    units: Keys, squares: Whole, num_clusters: int, random: np.random.Generator
+) -> Costs:
     """Return rows far from one another: k-means++, each the best of a few drawn."""
-    squares = _squares(units)
     chosen = [int(random.integers(len(units)))]
     nearest = _distances(units, squares, chosen)[:, 0]
     for _ in range(num_clusters - 1):

@@ -20,74 +20,44 @@ from emo_prune.report.units import format_count
 _WHOLE = {"type": "integer", "minimum": 0}
 _COUNT = {"type": "integer", "minimum": 1}
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1.000001}  # a sum of floats
-_LAYER = {
-    "type": "object",
-    "properties": {
-        "layer": _WHOLE,
-        "tightness": {"type": "number"},
-        "ffn_flops_per_token": _COUNT,
-        "dense_ffn_flops_per_token": _COUNT,
-    },
-    "required": [
-        "layer",
-        "tightness",
-        "ffn_flops_per_token",
-        "dense_ffn_flops_per_token",
-    ],
-}
-_MEASURED_LAYER = {
-    "type": "object",
-    "properties": {
-        "layer": _WHOLE,
-        "load": {"type": "array", "items": _SHARE, "minItems": 1},
-        **dict.fromkeys(ENERGIES, _SHARE),
-    },
-    "required": ["layer", "load", *ENERGIES],
-}
-_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "model": {
-            "type": "object",
-            "properties": {"name": {"type": "string"}},
-            "required": ["name"],
-        },
-        "num_experts": _COUNT,
-        "expert_size": _COUNT,
-        "num_experts_per_tok": _COUNT,
-        "num_layers": _COUNT,
-        "num_parameters": _COUNT,
-        "dense_num_parameters": _COUNT,
-        "ffn_flops_per_token": _COUNT,
-        "dense_ffn_flops_per_token": _COUNT,
-        "layers": {"type": "array", "items": _LAYER, "minItems": 1},
-        "left_out": {"type": "array", "items": {"type": "string"}},
-        "versions": {"type": "object", "additionalProperties": {"type": "string"}},
-        "measured": {
-            "type": ["object", "null"],
-            "properties": {
-                "calibration": {"type": "object"},
-                "layers": {"type": "array", "items": _MEASURED_LAYER, "minItems": 1},
-            },
-            "required": ["calibration", "layers"],
-        },
-    },
-    "required": [
-        "model",
-        "num_experts",
-        "expert_size",
-        "num_experts_per_tok",
-        "num_layers",
-        "num_parameters",
-        "dense_num_parameters",
-        "ffn_flops_per_token",
-        "dense_ffn_flops_per_token",
-        "layers",
-        "left_out",
-        "versions",
-        "measured",
-    ],
-}
+
+
+def _object(properties: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the schema of an object that has all of some properties."""
+    whole = {"type": "object", "properties": properties, "required": [*properties]}
+    return whole | more
+
+
+_LAYER = _object({
+    "layer": _WHOLE,
+    "tightness": {"type": "number"},
+    "ffn_flops_per_token": _COUNT,
+    "dense_ffn_flops_per_token": _COUNT,
+})  # fmt: skip
+_MEASURED_LAYER = _object({
+    "layer": _WHOLE,
+    "load": {"type": "array", "items": _SHARE, "minItems": 1},
+    **dict.fromkeys(ENERGIES, _SHARE),
+})  # fmt: skip
+_MEASURED = _object({
+    "calibration": {"type": "object"},
+    "layers": {"type": "array", "items": _MEASURED_LAYER, "minItems": 1},
+}, type=["object", "null"])  # fmt: skip
+_SCHEMA = _object({
+    "model": _object({"name": {"type": "string"}}),
+    "num_experts": _COUNT,
+    "expert_size": _COUNT,
+    "num_experts_per_tok": _COUNT,
+    "num_layers": _COUNT,
+    "num_parameters": _COUNT,
+    "dense_num_parameters": _COUNT,
+    "ffn_flops_per_token": _COUNT,
+    "dense_ffn_flops_per_token": _COUNT,
+    "layers": {"type": "array", "items": _LAYER, "minItems": 1},
+    "left_out": {"type": "array", "items": {"type": "string"}},
+    "versions": {"type": "object", "additionalProperties": {"type": "string"}},
+    "measured": _MEASURED,
+})  # fmt: skip
 _HOW = ("method", "gate_source", "seed", "num_experts_per_tok", "expert_size")
 
 
