@@ -25,10 +25,10 @@ from command_line import Document, Row, finish, note, parser, work_folder
 from measurement import budget, machine, versions
 from torch import Tensor
 
-from emo_prune.api.pretraining import PretrainRequest, pretrain
-from emo_prune.api.watcher import Advance, Watcher
 from emo_prune.models import document_pool
 from emo_prune.pretraining import Recipe, read_recipe
+from emo_prune.pretraining.pretrain import PretrainRequest, pretrain
+from emo_prune.progress import Advance, Watcher
 from emo_prune.worlds import WORLDS, documents
 
 STEPS, NOT_COUNTED = 30, 5

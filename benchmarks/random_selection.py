@@ -16,7 +16,7 @@ from pathlib import Path
 from emo_prune.architectures import MoELayer, MoEModel, describe, fingerprint
 from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import EmoPruneError
-from emo_prune.provenance import versions, write_atomically
+from emo_prune.files import versions, write_atomically
 from emo_prune.selection import (
     LayerSelection,
     Limits,

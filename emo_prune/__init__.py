@@ -12,21 +12,25 @@ from emo_prune.lazy import lazy_names
 from emo_prune.models.announcing import announce_models
 
 if TYPE_CHECKING:
-    from emo_prune.api.evaluating import EvaluateRequest, evaluate_task
-    from emo_prune.api.exporting import plan_selection, verify_folder, write_plan
-    from emo_prune.api.extracting import (
+    from emo_prune.errors import EmoPruneError
+    from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_task
+    from emo_prune.exports.export_selection import (
+        plan_selection,
+        verify_folder,
+        write_plan,
+    )
+    from emo_prune.exports.extract import (
         Extraction,
         ExtractRequest,
         extract_experts,
     )
-    from emo_prune.api.selecting import (
+    from emo_prune.models import EmoConfig, EmoForCausalLM
+    from emo_prune.selection import parse_keep
+    from emo_prune.selection.select import (
         SelectRequest,
         select_experts,
         select_from_scores,
     )
-    from emo_prune.errors import EmoPruneError
-    from emo_prune.models import EmoConfig, EmoForCausalLM
-    from emo_prune.selection import parse_keep
     from emo_prune.tasks import parse_task
 
 __version__ = "0.1.0"
@@ -54,19 +58,19 @@ _HOMES = {
     "EmoConfig": "models",
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
-    "EvaluateRequest": "api.evaluating",
-    "ExtractRequest": "api.extracting",
-    "Extraction": "api.extracting",
-    "SelectRequest": "api.selecting",
-    "evaluate_task": "api.evaluating",
-    "extract_experts": "api.extracting",
+    "EvaluateRequest": "evaluation.evaluate",
+    "ExtractRequest": "exports.extract",
+    "Extraction": "exports.extract",
+    "SelectRequest": "selection.select",
+    "evaluate_task": "evaluation.evaluate",
+    "extract_experts": "exports.extract",
     "parse_keep": "selection",
     "parse_task": "tasks",
-    "plan_selection": "api.exporting",
-    "select_experts": "api.selecting",
-    "select_from_scores": "api.selecting",
-    "verify_folder": "api.exporting",
-    "write_plan": "api.exporting",
+    "plan_selection": "exports.export_selection",
+    "select_experts": "selection.select",
+    "select_from_scores": "selection.select",
+    "verify_folder": "exports.export_selection",
+    "write_plan": "exports.export_selection",
 }
 
 announce_models()

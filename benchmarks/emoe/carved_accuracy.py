@@ -23,7 +23,7 @@ from product import emo_prune
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from emo_prune.evaluation import Results, compare, evaluate_loaded
-from emo_prune.provenance import versions, write_atomically
+from emo_prune.files import versions, write_atomically
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task
 
 NUM_EXPERTS = 16

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator
 
 from emo_prune.architectures.layout import MoEModel
 from emo_prune.checkpoint import Checkpoint, Tensor, Wanted
-from emo_prune.provenance import canonical_json, digest_of
+from emo_prune.files import canonical_json, digest_of
 
 _SAMPLE_BYTES = 1024
 # Written by whoever saved the file last; they say nothing about the function.

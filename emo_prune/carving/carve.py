@@ -30,9 +30,9 @@ from emo_prune.carving.plan import CarvePlan, copied_tensors, expert_name
 from emo_prune.carving.record import CARVING, CarvedLayer, CarvingRecord
 from emo_prune.checkpoint import OutputTensor, create_shard, fill_shards
 from emo_prune.errors import CarvingError
-from emo_prune.export.plan import SOURCE_CARD, config_text, index_of
-from emo_prune.export.publishing import reopened, write_files
-from emo_prune.provenance import readable_json, versions
+from emo_prune.exports.plan import SOURCE_CARD, config_text, index_of
+from emo_prune.exports.publishing import reopened, write_files
+from emo_prune.files import readable_json, versions
 
 Write = Callable[[Sequence[OutputTensor]], None]
 

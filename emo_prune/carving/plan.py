@@ -13,7 +13,7 @@ from emo_prune.carving.dense import DenseLayer, DenseModel
 from emo_prune.carving.record import CARVING
 from emo_prune.carving.settings import CarveSettings, check_settings
 from emo_prune.checkpoint import OutputTensor, Shard
-from emo_prune.export.plan import (
+from emo_prune.exports.plan import (
     DEFAULT_SHARD_BYTES,
     OutputPlan,
     in_shards,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emo_prune.export import Kind
+from emo_prune.exports import Kind
 
 CARVING = "carving.json"
 SCHEMA = "emo-prune/carving/1"

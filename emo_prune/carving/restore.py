@@ -20,8 +20,8 @@ from emo_prune.checkpoint import (
     fill_shards,
     read_object,
 )
-from emo_prune.export import RECORD, check_destination
-from emo_prune.export.plan import (
+from emo_prune.exports import RECORD, check_destination
+from emo_prune.exports.plan import (
     DEFAULT_SHARD_BYTES,
     SOURCE_CARD,
     OutputPlan,
@@ -30,8 +30,8 @@ from emo_prune.export.plan import (
     index_of,
     other_files,
 )
-from emo_prune.export.publishing import appearing, reopened, write_files
-from emo_prune.export.record import SCHEMA as EXPORT_SCHEMA
+from emo_prune.exports.publishing import appearing, reopened, write_files
+from emo_prune.exports.record import SCHEMA as EXPORT_SCHEMA
 
 _CARD = "README.md"
 

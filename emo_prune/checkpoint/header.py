@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from emo_prune.errors import HeaderError
-from emo_prune.provenance import strict_json
+from emo_prune.files import strict_json
 
 MAX_HEADER_BYTES = 100_000_000  # the reference parser's own limit
 _MAX_INTEGER = 2**64 - 1

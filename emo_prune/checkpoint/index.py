@@ -9,7 +9,7 @@ from typing import Any
 from emo_prune.checkpoint.header import Tensor
 from emo_prune.checkpoint.source import ByteSource
 from emo_prune.errors import IndexMismatch, MissingShard, NotACheckpoint
-from emo_prune.provenance import strict_json
+from emo_prune.files import strict_json
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from emo_prune.errors import ExportError
-from emo_prune.provenance import canonical_json, strict_json, write_atomically
+from emo_prune.files import canonical_json, strict_json, write_atomically
 
 
 def remember(fingerprint: str, model: str) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from emo_prune.cli import console, options, places, precedence
+from emo_prune import places
+from emo_prune.cli import console, options, precedence
 from emo_prune.errors import SettingsError
 
 if TYPE_CHECKING:
-    from emo_prune.api.measuring import Measuring
     from emo_prune.carving import CarvingRecord, RestorePlan
+    from emo_prune.carving.measuring import Measuring
 
 EXPERTS = "Experts"
 
@@ -127,7 +128,7 @@ def carve(
 
         emo-prune carve ./dense-emoe --as dense
     """
-    from emo_prune.report.units import parse_bytes
+    from emo_prune.reports.units import parse_bytes
 
     options.refuse_cache_alone(cache, remote=remote)
     model = places.needed_model(model, "MODEL")
@@ -144,8 +145,8 @@ def carve(
         _refuse_beside_dense(context)
         _restore(common, json=json)
         return
-    from emo_prune.api.carving import CarveRequest, carve_model
     from emo_prune.carving import CarveSettings
+    from emo_prune.carving.carve_model import CarveRequest, carve_model
 
     measuring = None
     task, examples = precedence.one_of(context, task=task, examples=examples)
@@ -174,7 +175,7 @@ def carve(
 
 def _measuring(task: str | None, examples: Path | None, **how: Any) -> Measuring:
     """Return what to measure on, if anything."""
-    from emo_prune.api.measuring import Measuring
+    from emo_prune.carving.measuring import Measuring
     from emo_prune.models.placement import check_placement
     from emo_prune.tasks import parse_task
 
@@ -199,16 +200,16 @@ def _refuse_beside_dense(context: typer.Context) -> None:
 
 
 def _restore(common: dict[str, Any], *, json: bool) -> None:
-    from emo_prune.api.carving import RestoreRequest, restore_model
+    from emo_prune.carving.carve_model import RestoreRequest, restore_model
 
     request = RestoreRequest(**common)
     plan = restore_model(request, console.ConsoleWatcher())
     if json:
-        from emo_prune.provenance import readable_json
+        from emo_prune.files import readable_json
 
         console.document(readable_json(_restored(plan, request.destination)))
         return
-    from emo_prune.report.units import format_bytes
+    from emo_prune.reports.units import format_bytes
 
     weight = format_bytes(plan.shard_bytes)
     console.result(
@@ -228,11 +229,11 @@ def _restored(plan: RestorePlan, destination: Path) -> dict[str, Any]:
 
 def _print(record: CarvingRecord, destination: Path, *, json: bool) -> None:
     if json:
-        from emo_prune.provenance import readable_json
+        from emo_prune.files import readable_json
 
         console.document(readable_json(record.to_json()))
     else:
-        from emo_prune.report.carving import carving_table
+        from emo_prune.reports.carving import carving_table
 
         console.table(carving_table(record))
     console.note(f"wrote {destination}")

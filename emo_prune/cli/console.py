@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from emo_prune.api.watcher import Advance, Watcher
 from emo_prune.errors import EmoPruneError
+from emo_prune.progress import Advance, Watcher
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -106,7 +106,7 @@ def _bar(unit: str) -> Any:
 
 def _amount(number: float, unit: str) -> str:
     if unit == "bytes":
-        from emo_prune.report.units import format_bytes
+        from emo_prune.reports.units import format_bytes
 
         return format_bytes(number)
     return f"{number:,.0f} {unit}"

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emo_prune.cli import console, gating, options, places, precedence
+from emo_prune import places
+from emo_prune.cli import console, gating, options, precedence
 from emo_prune.cli.reports import write_reports
 from emo_prune.cli.selections import as_selected, score_selections
 from emo_prune.errors import EvaluationError, SettingsError
 
 if TYPE_CHECKING:
-    from emo_prune.api.subject import Subject
     from emo_prune.evaluation import Comparison, Gates, Results
-    from emo_prune.report.outcome import Outcome
+    from emo_prune.evaluation.subject import Subject
+    from emo_prune.reports.outcome import Outcome
     from emo_prune.tasks import Task
 
 
@@ -117,10 +118,10 @@ def evaluate(
 
         emo-prune eval ./small --control random --control other-task
     """
-    from emo_prune.api.controls import parse_control
-    from emo_prune.api.evaluating import EvaluateRequest, evaluate_tasks
     from emo_prune.evaluation import check_gates
-    from emo_prune.provenance import write_atomically
+    from emo_prune.evaluation.control_plans import parse_control
+    from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
+    from emo_prune.files import write_atomically
     from emo_prune.tasks import TaskOptions, parse_task
 
     gates = gating.read_gates(
@@ -202,8 +203,8 @@ def _judged(
 ) -> Outcome:
     """Judge results that have been written, and write them again with the verdicts."""
     from emo_prune.evaluation import judge
-    from emo_prune.provenance import write_atomically
-    from emo_prune.report.outcome import Outcome
+    from emo_prune.files import write_atomically
+    from emo_prune.reports.outcome import Outcome
 
     outcome = Outcome(results=results, comparison=comparison)
     if comparison is not None and gates.any:
@@ -229,8 +230,8 @@ def _subjects(
     context: typer.Context, path: Path | None, export: Path | None, model: str | None
 ) -> list[Subject]:
     """Return what is to be scored: one checkpoint, or every export."""
-    from emo_prune.api.subject import subject
-    from emo_prune.export import RECORD
+    from emo_prune.evaluation.subject import subject
+    from emo_prune.exports import RECORD
 
     chosen = precedence.one_of(context, path=path, export=export, model=model)
     named = [str(one) for one in chosen if one is not None]
@@ -305,15 +306,15 @@ def _given(**values: Any) -> dict[str, Any]:
 def _print(outcomes: list[Outcome], *, json: bool) -> None:
     """Print a table each, or one document: of several, a list within it."""
     if not json:
-        from emo_prune.report.gates import gate_line
-        from emo_prune.report.results import results_table
+        from emo_prune.reports.gates import gate_line
+        from emo_prune.reports.results import results_table
 
         for outcome in outcomes:
             console.table(results_table(outcome.results, outcome.comparison))
             for verdict in outcome.verdicts:
                 console.result(gate_line(verdict))
         return
-    from emo_prune.provenance import readable_json
+    from emo_prune.files import readable_json
 
     documents = [outcome.to_dict() for outcome in outcomes]
     several = {"schema": "emo-prune/evaluations/1", "results": documents}

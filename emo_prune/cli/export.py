@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from emo_prune.cli import console, options, places
+from emo_prune import places
+from emo_prune.cli import console, options
 from emo_prune.cli.selections import read_selection
 from emo_prune.errors import ExportError, SettingsError
 
 if TYPE_CHECKING:
-    from emo_prune.export import ExportPlan
+    from emo_prune.exports import ExportPlan
     from emo_prune.selection import Selection
 
 Layout = Literal["source", "qwen2_moe"]
@@ -64,12 +65,12 @@ def export(
 
         emo-prune export --selection s.json --model ./model -o ./small --dry-run
     """
-    from emo_prune.report.units import parse_bytes
+    from emo_prune.reports.units import parse_bytes
 
     options.refuse_cache_alone(cache, remote=remote)
     shard_bytes = parse_bytes(max_shard_size, "--max-shard-size")
-    from emo_prune.api import exporting
-    from emo_prune.export import check_destination
+    from emo_prune.exports import check_destination
+    from emo_prune.exports import export_selection as exporting
 
     plans = []
     for chosen, destination in _jobs(selection, output, layout):
@@ -91,7 +92,7 @@ def export(
         _print(plan, destination, dry_run=dry_run)
     if json:
         documents = [_document(*one, dry_run=dry_run) for one in plans]
-        from emo_prune.provenance import readable_json
+        from emo_prune.files import readable_json
 
         exports = {"schema": "emo-prune/exports/1", "exports": documents}
         console.document(readable_json(exports))
@@ -128,7 +129,7 @@ def _jobs(
 
 
 def _up_to_date(selection: Selection, destination: Path) -> bool:
-    from emo_prune.export import read_record
+    from emo_prune.exports import read_record
 
     try:
         return read_record(destination).selection_sha256 == selection.sha256
@@ -139,7 +140,7 @@ def _up_to_date(selection: Selection, destination: Path) -> bool:
 def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
     import shutil
 
-    from emo_prune.report.units import format_bytes
+    from emo_prune.reports.units import format_bytes
 
     share = plan.record.num_bytes / max(plan.record.source_bytes, 1)
     weight = (
@@ -148,7 +149,7 @@ def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
     if not dry_run:
         console.result(f"wrote {destination}: {plan.num_tensors} tensors, {weight}")
         return
-    from emo_prune.report.plan import plan_table
+    from emo_prune.reports.plan import plan_table
 
     console.table(plan_table(plan))
     there = next(p for p in destination.absolute().parents if p.exists())

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emo_prune.cli import console, options, places, precedence
+from emo_prune import places
+from emo_prune.cli import console, options, precedence
 from emo_prune.errors import SettingsError
 
 if TYPE_CHECKING:
-    from emo_prune.api.extracting import Extracted, Extraction
+    from emo_prune.exports.extract import Extracted, Extraction
     from emo_prune.tasks import Task
 
 
@@ -79,8 +80,8 @@ def extract(
 
         emo-prune extract --model ./model --task math --task law --keep 25%
     """
-    from emo_prune.api.extracting import ExtractRequest, extract_experts
-    from emo_prune.report.units import parse_bytes
+    from emo_prune.exports.extract import ExtractRequest, extract_experts
+    from emo_prune.reports.units import parse_bytes
     from emo_prune.selection import NEED_OUTPUTS, parse_keep
 
     options.refuse_cache_alone(cache, remote=remote)
@@ -133,7 +134,7 @@ def _tasks(names: list[str] | None, files: list[Path] | None) -> list[Task]:
 
 
 def _extractions(tasks: list[Task], output: Path | None) -> list[Extraction]:
-    from emo_prune.api.extracting import Extraction
+    from emo_prune.exports.extract import Extraction
 
     if output is not None and output.resolve().name in ("", places.SELECTION):
         raise SettingsError(
@@ -156,14 +157,14 @@ def _extractions(tasks: list[Task], output: Path | None) -> list[Extraction]:
 
 
 def _print(extracted: Extracted, *, json: bool) -> None:
-    from emo_prune.report.units import format_bytes
+    from emo_prune.reports.units import format_bytes
 
     if json:
-        from emo_prune.provenance import readable_json
+        from emo_prune.files import readable_json
 
         console.document(readable_json(_document(extracted)))
         return
-    from emo_prune.report.selection import selection_table
+    from emo_prune.reports.selection import selection_table
 
     for subset in extracted.subsets:
         console.table(selection_table(subset.selection))

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emo_prune.cli import console, options, places
+from emo_prune import places
+from emo_prune.cli import console, options
 
 
 def inspect(
@@ -30,8 +31,8 @@ def inspect(
 
         emo-prune inspect ./model --json
     """
-    from emo_prune.api.opening import open_model
     from emo_prune.architectures import inspect_model
+    from emo_prune.architectures.opening import open_model
 
     options.refuse_cache_alone(cache, remote=remote)
     opened = open_model(
@@ -39,10 +40,10 @@ def inspect(
     )
     inspection = inspect_model(opened)
     if json:
-        from emo_prune.provenance import readable_json
+        from emo_prune.files import readable_json
 
         console.document(readable_json(inspection.to_json()))
         return
-    from emo_prune.report.inspection import inspection_table
+    from emo_prune.reports.inspection import inspection_table
 
     console.table(inspection_table(inspection))

@@ -140,9 +140,9 @@ def pretrain(
     torchrun --nproc-per-node 8 -m emo_prune pretrain allenai/OLMoE-mix-0924
     --recipe emo-1b14b --tokenizer dolma2/ --fsdp -o emo-1b14b
     """
-    from emo_prune.api.pretraining import PretrainRequest, default_cache
-    from emo_prune.api.pretraining import pretrain as run
     from emo_prune.pretraining import for_variant, read_recipe
+    from emo_prune.pretraining.pretrain import PretrainRequest, default_cache
+    from emo_prune.pretraining.pretrain import pretrain as run
 
     options.refuse_both(resume=resume, force=force)
     changes = _changes(settings or [])
@@ -169,7 +169,7 @@ def pretrain(
     if console.is_silent():
         return
     if json:
-        from emo_prune.provenance import readable_json
+        from emo_prune.files import readable_json
 
         console.document(readable_json(trained.record))
         return

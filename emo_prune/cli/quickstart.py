@@ -13,7 +13,7 @@ import typer
 from emo_prune.cli import console, options
 
 if TYPE_CHECKING:
-    from emo_prune.api.quickstart import QuickstartFiles
+    from emo_prune.quickstart.quickstart import QuickstartFiles
 
 
 def quickstart(
@@ -34,7 +34,7 @@ def quickstart(
     exports, verifies, and scores the full model, the world's own experts, the other
     world's, and random ones.
     """
-    from emo_prune.api.quickstart import (
+    from emo_prune.quickstart.quickstart import (
         KEEP,
         WORLDS,
         make_quickstart,
@@ -49,11 +49,11 @@ def quickstart(
         _walk(files, files.subset("random"), files.calibration(WORLDS[0]), "random")
     found = measure_quickstart(files, console.watcher())
     if json:
-        from emo_prune.provenance import readable_json
+        from emo_prune.files import readable_json
 
         console.document(readable_json({"worlds": found}))
         return
-    from emo_prune.report.quickstart import quickstart_table
+    from emo_prune.reports.quickstart import quickstart_table
 
     console.table(quickstart_table(found, KEEP))
     console.result("Now take a real model: emo-prune select --model MODEL --task math")
@@ -61,8 +61,8 @@ def quickstart(
 
 def _walk(files: QuickstartFiles, place: Path, examples: Path, score: str) -> None:
     """Run the commands that make a subset, and show them."""
-    from emo_prune.api.quickstart import KEEP
     from emo_prune.cli.app import app
+    from emo_prune.quickstart.quickstart import KEEP
 
     selection, checkpoint = place / "selection.json", place / "checkpoint"
     select = ["select", "--model", files.model, "--examples", examples]

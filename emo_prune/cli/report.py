@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emo_prune.cli import console, options, places
+from emo_prune import places
+from emo_prune.cli import console, options
 from emo_prune.errors import SettingsError
 
 if TYPE_CHECKING:
-    from emo_prune.report.page import Found
+    from emo_prune.reports.page import Found
 
 
 def report(
@@ -85,8 +86,8 @@ def report(
 
         emo-prune report sweep.json --pictures figures --png
     """
-    from emo_prune.provenance import write_atomically
-    from emo_prune.report.page import find_artifacts, is_page, page
+    from emo_prune.files import write_atomically
+    from emo_prune.reports.page import find_artifacts, is_page, page
 
     file = places.report_file(output, path)
     found = find_artifacts(path, samples, questions)
@@ -111,7 +112,7 @@ def _pictures(
         OutputExists: a file is there that is no picture of a report.
         ReportError: PNG needs matplotlib.
     """
-    from emo_prune.report.page import is_picture, picture_files
+    from emo_prune.reports.page import is_picture, picture_files
 
     if folder is None:
         if png:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emo_prune.cli import console
 
 if TYPE_CHECKING:
-    from emo_prune.report.outcome import Outcome
+    from emo_prune.reports.outcome import Outcome
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
@@ -24,18 +24,18 @@ def write_reports(
     Raises:
         ExportError: a file cannot be written.
     """
-    from emo_prune.provenance import write_atomically
+    from emo_prune.files import write_atomically
 
     if samples is not None:
         write_atomically(samples, "".join(_flip_lines(outcomes)))
         console.note(f"wrote {samples}")
     if junit is not None:
-        from emo_prune.report.junit import junit_xml
+        from emo_prune.reports.junit import junit_xml
 
         write_atomically(junit, junit_xml(outcomes))
         console.note(f"wrote {junit}")
     if summary := os.environ.get(SUMMARY):
-        from emo_prune.report.markdown import markdown_summary
+        from emo_prune.reports.markdown import markdown_summary
 
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(markdown_summary(outcomes))

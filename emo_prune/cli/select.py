@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emo_prune.cli import console, options, places, precedence
+from emo_prune import places
+from emo_prune.cli import console, options, precedence
 from emo_prune.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def select(
         destination = places.selection_file(output, "")
         places.refuse_existing(destination, force=force)
         _refuse_beside_scores(context)
-        from emo_prune.api.selecting import select_from_scores
+        from emo_prune.selection.select import select_from_scores
 
         chosen = select_from_scores(
             scores, budget, score=score, lower_top_k=lower_top_k, seed=seed
@@ -111,8 +112,8 @@ def select(
             got="--greedy as well",
             hint="leave out one of the two",
         )
-    from emo_prune.api.selecting import SelectRequest, select_experts
     from emo_prune.selection import write_scores
+    from emo_prune.selection.select import SelectRequest, select_experts
 
     request = SelectRequest(
         model=places.needed_model(model),
@@ -159,13 +160,13 @@ def _refuse_beside_scores(context: typer.Context) -> None:
 
 
 def _finish(chosen: Selection, destination: Path, *, json: bool) -> None:
-    from emo_prune.provenance import write_atomically
+    from emo_prune.files import write_atomically
 
     write_atomically(destination, chosen.to_text())
     if json:
         console.document(chosen.to_text())
     else:
-        from emo_prune.report.selection import selection_table
+        from emo_prune.reports.selection import selection_table
 
         console.table(selection_table(chosen))
     console.note(f"wrote {destination}")

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emo_prune.cli import places
+from emo_prune import places
 from emo_prune.errors import BadSelection, SettingsError
 
 if TYPE_CHECKING:
-    from emo_prune.api.watcher import Watcher
     from emo_prune.evaluation import Comparison, Results
+    from emo_prune.progress import Watcher
     from emo_prune.selection import Selection
     from emo_prune.tasks import Task
 
@@ -55,12 +55,12 @@ def score_selections(
             or several results would go into one file.
         EmoPruneError: a selection cannot be read, or its model is not found.
     """
-    from emo_prune.api.evaluating_selections import (
+    from emo_prune.checkpoint import local_folder
+    from emo_prune.evaluation.evaluate_selections import (
         SelectionsRequest,
         evaluate_selections,
     )
-    from emo_prune.api.exporting import find_source
-    from emo_prune.checkpoint import local_folder
+    from emo_prune.exports.export_selection import find_source
     from emo_prune.tasks import TaskOptions
 
     found = [read_selection(file) for file in selected]

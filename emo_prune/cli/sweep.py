@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emo_prune.cli import console, options, places
+from emo_prune import places
+from emo_prune.cli import console, options
 from emo_prune.errors import SettingsError
 
 
@@ -136,15 +137,15 @@ def sweep(
 
         emo-prune sweep --model ./model --tasks mmlu --ray head-node:6379
     """
-    from emo_prune.api.sweep_tasks import sweep_tasks
-    from emo_prune.api.sweeping import SweepRequest
-    from emo_prune.api.sweeping import sweep as swept
-    from emo_prune.provenance import write_atomically
+    from emo_prune.files import write_atomically
     from emo_prune.selection import parse_keep
+    from emo_prune.sweeps.sweep import SweepRequest
+    from emo_prune.sweeps.sweep import sweep as swept
+    from emo_prune.sweeps.tasks import sweep_tasks
 
     columns = sweep_tasks(tasks, examples or (), test or ())
     if compare_paper is not None:
-        from emo_prune.report.compare_paper import check_comparable
+        from emo_prune.reports.compare_paper import check_comparable
 
         check_comparable(compare_paper, [column.name for column in columns])
     request = SweepRequest(
@@ -176,11 +177,11 @@ def sweep(
     if json:
         console.document(text)
     else:
-        from emo_prune.report.sweep import sweep_tables
+        from emo_prune.reports.sweep import sweep_tables
 
         console.table(sweep_tables(found))
         if compare_paper is not None:
-            from emo_prune.report.compare_paper import paper_tables
+            from emo_prune.reports.compare_paper import paper_tables
 
             console.table(paper_tables(found, compare_paper))
     console.note(f"wrote {destination}")

@@ -30,13 +30,13 @@ def verify(
 
         emo-prune verify emo-prune-out/math/checkpoint --source ./model
     """
-    from emo_prune.api.exporting import verify_folder
+    from emo_prune.exports.export_selection import verify_folder
 
     report = verify_folder(
         folder, source=source, revision=revision, watcher=console.ConsoleWatcher()
     )
     if json:
-        from emo_prune.provenance import readable_json
+        from emo_prune.files import readable_json
 
         document = {"schema": "emo-prune/verification/1", "equal": True}
         console.document(readable_json({**document, **asdict(report)}))

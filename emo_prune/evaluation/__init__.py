@@ -27,7 +27,7 @@ from emo_prune.evaluation.run import (
     evaluate_with,
     scorer,
 )
-from emo_prune.evaluation.sweep import Cell, Row, Sweep, sweep_schema
+from emo_prune.sweeps.document import Cell, Row, Sweep, sweep_schema
 
 __all__ = [
     "CategoryResult",

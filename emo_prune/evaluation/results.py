@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from emo_prune.errors import EvaluationError
 from emo_prune.evaluation.statistics import Estimate
-from emo_prune.provenance import readable_json
+from emo_prune.files import readable_json
 
 if TYPE_CHECKING:
     from emo_prune.evaluation.compare import Comparison

@@ -24,7 +24,7 @@ from emo_prune.evaluation.statistics import (
     pooled_mean,
     weighted_mean,
 )
-from emo_prune.provenance import canonical_json, digest_of, versions
+from emo_prune.files import canonical_json, digest_of, versions
 from emo_prune.tasks import EvaluationSet, ScoredTask, quiet
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Pretraining by the EMO recipe: document pools, global load balancing, annealing.
 
-A `Recipe` says what to train; `emo_prune.api.pretraining.pretrain` trains it. Text goes
+A `Recipe` says what to train; `pretrain.pretrain` trains it. Text goes
 through `documents` -> `tokenizer` -> `token_cache` -> `windows` to the `trainer`; the
 router itself is in `emo_prune.models.document_pool`.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from emo_prune.export import (
+from emo_prune.exports import (
     PRETRAIN_SCHEMA,
     PRETRAINED,
     RECORD,
@@ -18,8 +18,8 @@ from emo_prune.export import (
     partial_of,
     publish,
 )
+from emo_prune.files import file_mode, readable_json, versions
 from emo_prune.pretraining.recipe import Recipe, Variant
-from emo_prune.provenance import file_mode, readable_json, versions
 
 _POINTS = 200  # of the loss curve, at most
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.errors import BadCorpus
-from emo_prune.provenance import strict_json
+from emo_prune.files import strict_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from emo_prune.errors import OutputExists, StaleTraining
-from emo_prune.export import PartialFolder
-from emo_prune.provenance import noted_before, readable_json
+from emo_prune.exports import PartialFolder
+from emo_prune.files import noted_before, readable_json
 
 # transformers' Trainer writes it last: a checkpoint without it is half a checkpoint.
 _LAST_WRITTEN = "trainer_state.json"

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_prune.errors import BadTokenCache
+from emo_prune.files import canonical_json, sha256_text
 from emo_prune.pretraining.documents import open_corpus
 from emo_prune.pretraining.token_writer import (
     BY_DOCUMENT,
@@ -31,7 +32,6 @@ from emo_prune.pretraining.token_writer import (
     write_tokens,
 )
 from emo_prune.pretraining.tokenizer import tokenizer_digest
-from emo_prune.provenance import canonical_json, sha256_text
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_prune.errors import BadCorpus, NotEnoughDisk, PretrainingError
+from emo_prune.files import readable_json
 from emo_prune.pretraining.documents import Document, Reading
 from emo_prune.pretraining.tokenizer import plain_backend, tokenizer_digest
-from emo_prune.provenance import readable_json
 
 SCHEMA = "emo-prune/token-cache/1"
 BY_DOCUMENT = {"ends": "<i8", "domains": "<i4"}

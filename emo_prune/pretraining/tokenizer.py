@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from emo_prune.errors import SettingsError
-from emo_prune.provenance import sha256_text
+from emo_prune.files import sha256_text
 
 END_OF_TEXT = "<|endoftext|>"
 PAD = "<|pad|>"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from emo_prune.errors import RoutingError
+from emo_prune.files import digest_of
 from emo_prune.models.vocabulary import check_token_ids
-from emo_prune.provenance import digest_of
 
 DEFAULT_BATCH_TOKENS = 2048  # of the real shape, half a gigabyte of activations
 

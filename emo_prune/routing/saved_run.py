@@ -26,7 +26,7 @@ from emo_prune.checkpoint import (
     read_header,
 )
 from emo_prune.errors import CheckpointError, OutputExists, StaleRun
-from emo_prune.provenance import canonical_json, replacing, strict_json
+from emo_prune.files import canonical_json, replacing, strict_json
 from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
 from emo_prune.routing.stream import Calibration
 

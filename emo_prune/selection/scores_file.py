@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from emo_prune.architectures import Limits
 from emo_prune.errors import BadSelection
-from emo_prune.provenance import strict_json, write_atomically
+from emo_prune.files import strict_json, write_atomically
 from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
 from emo_prune.selection.selection import selection_schema
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from emo_prune.architectures import MoELayer, MoEModel
 from emo_prune.errors import BadSelection, FingerprintMismatch
-from emo_prune.provenance import readable_json, sha256_text, strict_json
+from emo_prune.files import readable_json, sha256_text, strict_json
 
 SCHEMA = "emo-prune/selection/1"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emo_prune.provenance import canonical_json, sha256_text
+from emo_prune.files import canonical_json, sha256_text
 
 
 def document_sha256(content: Mapping[str, Any]) -> str:

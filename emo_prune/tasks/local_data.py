@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_prune.errors import DataMissing, TaskError
-from emo_prune.provenance import strict_json
+from emo_prune.files import strict_json
 from emo_prune.tasks.columns import (
     Column,
     Row,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from emo_prune.api.carving import CarveRequest, carve_model
-from emo_prune.api.measuring import Measuring
 from emo_prune.carving import CarveSettings, CarvingRecord
+from emo_prune.carving.carve_model import CarveRequest, carve_model
+from emo_prune.carving.measuring import Measuring
 from tests.evaluation.tiny import byte_tokenizer
 from tests.tiny_checkpoints import Blob, read_blobs, write_checkpoint
 from tests.tiny_emoe import DENSE_TYPES, WIDTH, dense_model

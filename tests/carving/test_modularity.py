@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from emo_prune.api.measuring import Measuring
 from emo_prune.architectures import ARCHITECTURES
+from emo_prune.carving.measuring import Measuring
 from emo_prune.models.carved_block import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import Batch

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_prune.api.carving import RestoreRequest, restore_model
-from emo_prune.api.measuring import Measuring
 from emo_prune.carving import carve, describe_dense, plan_carving
+from emo_prune.carving.carve_model import RestoreRequest, restore_model
+from emo_prune.carving.measuring import Measuring
 from emo_prune.carving.settings import CarveSettings
 from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import (
@@ -31,8 +31,8 @@ from emo_prune.errors import (
     SettingsError,
     UnsupportedArchitecture,
 )
-from emo_prune.export import export, plan_export
-from emo_prune.export.publishing import appearing
+from emo_prune.exports import export, plan_export
+from emo_prune.exports.publishing import appearing
 from emo_prune.tasks import parse_task
 from tests.carving.conftest import Blobs, Config, Dense, carved, edited
 from tests.evaluation.tiny import byte_tokenizer
@@ -489,7 +489,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from emo_prune.carving import carve, describe_dense, plan_carving, CarveSettings
-from emo_prune.export.publishing import appearing
+from emo_prune.exports.publishing import appearing
 from emo_prune.checkpoint import open_checkpoint
 settings = CarveSettings(num_experts=8, top_k=2, layers="all")
 plan = plan_carving(describe_dense(open_checkpoint(sys.argv[1])), settings)

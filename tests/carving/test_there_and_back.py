@@ -13,9 +13,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from emo_prune.api.carving import RestoreRequest, restore_model
 from emo_prune.architectures import inspect_model
-from emo_prune.export import export, plan_export
+from emo_prune.carving.carve_model import RestoreRequest, restore_model
+from emo_prune.exports import export, plan_export
 from tests.carving.conftest import (
     KINDS,
     WIDTH,
@@ -154,8 +154,8 @@ def test_a_checkpoint_that_transformers_saved_again_is_put_together(
 def test_small_shards_hold_the_same_tensors(
     dense: Dense, there: Path, tmp_path: Path, kind: str
 ) -> None:
-    from emo_prune.api.carving import CarveRequest, carve_model
     from emo_prune.carving import CarveSettings
+    from emo_prune.carving.carve_model import CarveRequest, carve_model
 
     settings = CarveSettings(num_experts=8, top_k=2, layers="all")
     carved(dense(kind), there)

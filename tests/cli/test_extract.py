@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from emo_prune.export.partial import MARKER
+from emo_prune.exports.partial import MARKER
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot, two_steps
 from tests.tiny_models import CHECKPOINTS, save_tiny

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from emo_prune.export.partial import MARKER
+from emo_prune.exports.partial import MARKER
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot
 
 KILL = """
 import os, sys
 from emo_prune.cli import main
-from emo_prune.export import GradualExport, publishing
+from emo_prune.exports import GradualExport, publishing
 from emo_prune.routing.saved_run import SavedRun
 
 where, count = sys.argv[1], int(sys.argv[2])
@@ -158,7 +158,7 @@ def test_what_was_lost_is_noticed(
 def test_interrupted_by_hand_it_says_how_to_go_on(
     run: Run, texts: Path, emo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emo_prune.export import GradualExport
+    from emo_prune.exports import GradualExport
 
     write = GradualExport.write
     calls: list[int] = []
@@ -181,7 +181,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on(
 def test_a_run_that_fails_before_a_layer_is_done_leaves_nothing(
     run: Run, texts: Path, emo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emo_prune.export import GradualExport
+    from emo_prune.exports import GradualExport
 
     def full(*_: Any) -> int:
         raise KeyboardInterrupt
@@ -209,7 +209,7 @@ def test_a_streamed_selection_goes_on_too(
 def test_what_does_not_fit_is_streamed(
     run: Run, texts: Path, emo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emo_prune.api import streaming
+    from emo_prune.routing import streamed as streaming
 
     command = ("select", "-m", emo, "--examples", texts, "-k", "4", "--save-scores")
     assert "layer by layer" not in run(*command, "-o", "whole").err

@@ -15,11 +15,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from emo_prune.api.sweep_tasks import sweep_tasks
 from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import SettingsError
 from emo_prune.evaluation import sweep_schema
-from emo_prune.provenance import sha256_text
+from emo_prune.files import sha256_text
+from emo_prune.sweeps.tasks import sweep_tasks
 from emo_prune.worlds import checkpoint, count_questions, questions, write_questions
 from tests.cli.conftest import Files, Run, own
 from tests.tiny_models import save_tiny
@@ -117,7 +117,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
 
 WRITES = """
 import os, sys
-import emo_prune.provenance as provenance
+import emo_prune.files as provenance
 from emo_prune.cli import main
 from pathlib import Path
 
@@ -140,7 +140,8 @@ def test_interrupted_by_hand_it_says_how_to_go_on_and_lets_nobody_else_in(
     two_tasks: tuple[object, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from emo_prune.api import scoring, sweep_bench
+    from emo_prune.evaluation import scoring
+    from emo_prune.sweeps import bench as sweep_bench
 
     score = scoring.score_named
     calls: list[int] = []

@@ -17,15 +17,15 @@ import psutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from emo_prune.api.opening import open_local
-from emo_prune.api.subject import subject
-from emo_prune.api.sweep_bench import Score
-from emo_prune.api.sweep_cells import CellOptions
-from emo_prune.api.sweep_rows import PACKAGES
-from emo_prune.api.sweep_tasks import sweep_tasks
-from emo_prune.api.sweep_worker import Site, Worker
+from emo_prune.architectures.opening import open_local
 from emo_prune.errors import BadExamples, CheckpointError, SweepError
-from emo_prune.provenance import versions
+from emo_prune.evaluation.subject import subject
+from emo_prune.files import versions
+from emo_prune.sweeps.bench import Score
+from emo_prune.sweeps.cells import CellOptions
+from emo_prune.sweeps.rows import PACKAGES
+from emo_prune.sweeps.tasks import sweep_tasks
+from emo_prune.sweeps.worker import Site, Worker
 from emo_prune.tasks import TaskOptions
 from tests.cli.conftest import Files, Run, own
 from tests.tiny_models import save_tiny

@@ -13,7 +13,7 @@ import pytest
 
 from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import LayoutMismatch
-from emo_prune.export import (
+from emo_prune.exports import (
     RECORD,
     ExportPlan,
     export,

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emo_prune.errors import EmoPruneError, NotExact, VerificationFailed
-from emo_prune.export import export, plan_export, read_record, verify_export
+from emo_prune.exports import export, plan_export, read_record, verify_export
 from tests.tiny_checkpoints import (
     EMO,
     Blob,

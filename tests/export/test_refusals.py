@@ -24,7 +24,7 @@ from emo_prune.errors import (
     NotEnoughDisk,
     OutputExists,
 )
-from emo_prune.export import (
+from emo_prune.exports import (
     RECORD,
     ExportPlan,
     check_destination,
@@ -32,7 +32,7 @@ from emo_prune.export import (
     plan_export,
     verify_export,
 )
-from emo_prune.export.partial import MARKER
+from emo_prune.exports.partial import MARKER
 from tests.tiny_checkpoints import EMO, opened, selection_of, write_checkpoint
 
 from .test_export import KEPT, snapshot
@@ -160,7 +160,7 @@ def test_unfinished_export_is_in_the_way_until_forced(
 _KILLED_WHILE_REPLACING = """
 import os, sys
 from pathlib import Path
-from emo_prune.export.publishing import publish
+from emo_prune.exports.publishing import publish
 partial, out, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 changes = iter(range(number))
 def kill(event, args):

@@ -20,7 +20,7 @@ from emo_prune.errors import (
     FingerprintMismatch,
     VerificationFailed,
 )
-from emo_prune.export import RECORD, export, plan_export, read_record, verify_export
+from emo_prune.exports import RECORD, export, plan_export, read_record, verify_export
 from tests.tiny_checkpoints import (
     EMO,
     Blob,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emo_prune.cli import main
-from emo_prune.report.page import find_artifacts, page
+from emo_prune.reports.page import find_artifacts, page
 from tests.cli.conftest import MADE_UP
 from tests.tiny_models import save_tiny
 

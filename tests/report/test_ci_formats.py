@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emo_prune.evaluation import Gates, compare, judge
-from emo_prune.report.junit import junit_xml
-from emo_prune.report.markdown import markdown_summary
-from emo_prune.report.outcome import Outcome
+from emo_prune.reports.junit import junit_xml
+from emo_prune.reports.markdown import markdown_summary
+from emo_prune.reports.outcome import Outcome
 from tests.evaluation.made_up import made_up_results
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_prune.report.page import find_artifacts, picture_files
+from emo_prune.reports.page import find_artifacts, picture_files
 from tests.report.browser import Tab, browser
 from tests.report.conftest import html_of
 from tests.report.test_page import PRETRAINED

@@ -13,7 +13,7 @@ import pytest
 
 import emo_prune
 from emo_prune.errors import EmoPruneError, ReportError
-from emo_prune.report.page import find_artifacts, page
+from emo_prune.reports.page import find_artifacts, page
 from tests.report.conftest import Edit, html_of
 
 PRETRAINED = Path(emo_prune.__file__).parent / "worlds/checkpoints/emo"

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from emo_prune.errors import ReportError
-from emo_prune.report.page import find_artifacts, picture_files
+from emo_prune.reports.page import find_artifacts, picture_files
 from tests.report.conftest import Edit
 from tests.report.test_page import HOSTILE, PRETRAINED
 from tests.report.test_sweep_page import REAL

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emo_prune.report.published import (
+from emo_prune.reports.published import (
     PAPER,
     PublishedFigure,
     published_figures,
@@ -35,7 +35,7 @@ def _value(**wanted: Any) -> float:
 
 
 def test_the_file_says_whose_figures_these_are() -> None:
-    file = resources.files("emo_prune.report") / "published.json"
+    file = resources.files("emo_prune.reports") / "published.json"
     document = json.loads(file.read_text(encoding="utf-8"))
     assert document["paper"] == PAPER
     assert "not measured by emo-prune" in document["about"]

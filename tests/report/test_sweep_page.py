@@ -15,10 +15,10 @@ from rich.console import Console
 
 from emo_prune.errors import ReportError
 from emo_prune.evaluation import Sweep
-from emo_prune.report.page import find_artifacts
-from emo_prune.report.page.kinds import sections
-from emo_prune.report.page.picture import Picture
-from emo_prune.report.sweep import sweep_tables
+from emo_prune.reports.page import find_artifacts
+from emo_prune.reports.page.kinds import sections
+from emo_prune.reports.page.picture import Picture
+from emo_prune.reports.sweep import sweep_tables
 from tests.report.conftest import html_of
 from tests.report.test_page import Reader, numbers
 

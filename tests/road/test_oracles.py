@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from emo_prune.api.opening import open_local
 from emo_prune.architectures import MoEModel
-from emo_prune.export import export, plan_export
+from emo_prune.architectures.opening import open_local
+from emo_prune.exports import export, plan_export
 from emo_prune.models.carved_block import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from emo_prune.api.opening import open_local
 from emo_prune.architectures import MoEModel
+from emo_prune.architectures.opening import open_local
 from emo_prune.checkpoint import FolderSource
 from emo_prune.models.loading import load_model
 from emo_prune.models.skeleton import build_skeleton

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from emo_prune.api.opening import open_model
+from emo_prune.architectures.opening import open_model
 from emo_prune.models.loading import load_model
 from emo_prune.routing import (
     LayerRouting,

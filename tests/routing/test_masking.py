@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from emo_prune.api.opening import open_local
+from emo_prune.architectures.opening import open_local
 from emo_prune.routing.masking import masked
 from tests.road.test_oracles import export_to, load, logits_of, select_on
 

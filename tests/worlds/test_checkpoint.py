@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from emo_prune.api.opening import open_model
+from emo_prune.architectures.opening import open_model
 from emo_prune.pretraining import read_recipe
 from emo_prune.worlds import WORLDS, checkpoint
 

@@ -1,0 +1,259 @@
+"""Controls of a selection: as many experts, chosen at random or for another task.
+
+All are scored on the selection's own model, whose routers are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from emo_prune.architectures import Limits, MoEModel
+from emo_prune.errors import SettingsError
+from emo_prune.evaluation import Control, ControlKind, Results, against_control
+from emo_prune.evaluation.masked_model import MaskedModel
+from emo_prune.progress import Watcher
+from emo_prune.routing import LayerRouting
+from emo_prune.routing.calibration import Calibrated, RunOptions, calibrate
+from emo_prune.routing.in_memory import observe_loaded
+from emo_prune.selection import (
+    NEED_OUTPUTS,
+    Budget,
+    Selection,
+    choose_at_random,
+    parse_keep,
+)
+from emo_prune.selection.chooser import Chooser
+from emo_prune.tasks import (
+    MMLU_CATEGORIES,
+    MMLU_PRO_CATEGORIES,
+    Task,
+    TaskOptions,
+    parse_task,
+)
+
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedControl:
+    """A control as the user wrote it; `other` is None where none was named."""
+
+    kind: ControlKind
+    other: Task | None = None
+
+
+class PlannedControl(Protocol):
+    """A control of one selection, checked, before the model is loaded."""
+
+    @property
+    def documents(self) -> frozenset[str]:
+        """Hashes of the documents that choose its experts."""
+
+    def score(self, results: Results, model: MaskedModel) -> Control:
+        """Score it, and compare the selection's own results with it."""
+
+
+def parse_control(text: str) -> WantedControl:
+    """Read `random`, `other-task`, or `other-task:` and a task or file of examples.
+
+    Raises:
+        SettingsError: it is none of these.
+        UnknownTask: the task does not exist.
+    """
+    kind, colon, name = text.strip().partition(":")
+    if kind == "random" and not colon:
+        return WantedControl(kind="random")
+    if kind == "other-task" and not colon:
+        return WantedControl(kind="other-task")
+    if kind == "other-task" and name:
+        file = Path(name)
+        other = parse_task(None, file) if file.is_file() else parse_task(name)
+        return WantedControl(kind="other-task", other=other)
+    raise SettingsError(
+        "there is no such control",
+        where="--control",
+        got=repr(text),
+        expected="random, other-task, or other-task:TASK",
+        hint="try --control random",
+    )
+
+
+def plan_controls(
+    wanted: Sequence[WantedControl],
+    selections: Sequence[Selection],
+    model: MoEModel,
+    folder: Path,
+    data_dir: Path | None,
+    watcher: Watcher,
+) -> list[tuple[PlannedControl, ...]]:
+    """Find and check all that the controls of each selection need, but for the model.
+
+    `folder` holds the model. Another task's examples are as many as the selection's,
+    made as those were, and choose by its score; selections share them.
+
+    Raises:
+        SettingsError: no other task is known, or a random selection has none.
+        EmoPruneError: the other task or its data cannot be used.
+    """
+    limits = Limits.of(model)
+    known: dict[object, _Examples] = {}
+
+    def examples_of(selection: Selection, other: Task) -> _Examples:
+        options = _as_calibrated(selection, other, data_dir)
+        key = (other, options)
+        if key not in known:
+            found = calibrate(other, options, model.config, folder, watcher)
+            known[key] = _Examples(found)
+        return known[key]
+
+    def planned(one: WantedControl, selection: Selection) -> PlannedControl:
+        if one.kind == "random":
+            return _Random(limits=limits, budget=_budget(selection))
+        other = one.other or _neighbour(str(selection.calibration["task"]))
+        _refuse_same_task(other, selection)
+        examples = examples_of(selection, other)
+        return _OtherTask(selection=selection, limits=limits, examples=examples)
+
+    return [tuple(planned(one, of) for one in wanted) for of in selections]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Random:
+    limits: Limits
+    budget: Budget
+
+    @property
+    def documents(self) -> frozenset[str]:
+        return frozenset()
+
+    def score(self, results: Results, model: MaskedModel) -> Control:
+        scored = [
+            model.score(
+                f"random experts, seed {seed}",
+                choose_at_random(self.limits, self.budget, seed),
+                self.budget.top_k,
+            )
+            for seed in SEEDS
+        ]
+        return against_control(
+            results,
+            scored,
+            kind="random",
+            name=f"random experts ({len(SEEDS)} seeds)",
+            seeds=SEEDS,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OtherTask:
+    selection: Selection
+    limits: Limits
+    examples: _Examples
+
+    @property
+    def documents(self) -> frozenset[str]:
+        return frozenset(self.examples.calibrated.facts["documents"])
+
+    def score(self, results: Results, model: MaskedModel) -> Control:
+        name = f"experts of {self.examples.calibrated.facts['task']}"
+        scored = model.score(name, self._chosen(model), self.selection.top_k)
+        return against_control(results, [scored], kind="other-task", name=name)
+
+    def _chosen(self, model: MaskedModel) -> Mapping[int, tuple[int, ...]]:
+        method = self.selection.method
+        chooser = Chooser(
+            limits=self.limits,
+            budget=_budget(self.selection),
+            score=str(method["score"]),
+            seed=int(method.get("seed", 0)),
+            greedy=bool(method["greedy"]),
+        )
+        layers = self.examples.routing(model, chooser)
+        if not chooser.greedy:
+            for layer in layers:
+                chooser.choose(layer)
+        return {layer.layer: layer.kept for layer in chooser.chosen}
+
+
+class _Examples:
+    """Another task's examples, and what came of running them through the model."""
+
+    def __init__(self, calibrated: Calibrated) -> None:
+        self.calibrated = calibrated
+        self._observed: dict[bool, list[LayerRouting]] = {}
+
+    def routing(self, model: MaskedModel, chooser: Chooser) -> list[LayerRouting]:
+        """Return the routing of each layer; only a greedy choice runs them again."""
+        outputs = chooser.score in NEED_OUTPUTS
+        if outputs in self._observed and not chooser.greedy:
+            return self._observed[outputs]
+        layers = observe_loaded(
+            model.loaded,
+            model.opened,
+            self.calibrated.batches,
+            chooser,
+            model.watcher,
+        )
+        if not chooser.greedy:
+            self._observed[outputs] = layers
+        return layers
+
+
+def _budget(selection: Selection) -> Budget:
+    kept = int(selection.budget["num_experts"])
+    keep = parse_keep(str(kept))
+    return Budget(keep=keep, num_experts=kept, top_k=selection.top_k)
+
+
+def _neighbour(task: str) -> Task:
+    """Return the category that follows in the alphabet, but never `other`."""
+    benchmark, _, category = task.partition(":")
+    known = {"mmlu": tuple(MMLU_CATEGORIES), "mmlu-pro": MMLU_PRO_CATEGORIES}
+    names = [name for name in sorted(known.get(benchmark, ())) if name != "other"]
+    if category not in (*names, "other") or not names:
+        raise SettingsError(
+            "no task is known to be another one than this",
+            where="--control other-task",
+            got=task,
+            expected="a category of MMLU or MMLU-Pro, or the other task's name",
+            hint="try --control other-task:law",
+        )
+    later = [name for name in names if name > category]
+    return parse_task(f"{benchmark}:{(later or names)[0]}")
+
+
+def _refuse_same_task(other: Task, selection: Selection) -> None:
+    if selection.method["score"] == "random":
+        raise SettingsError(
+            "experts chosen at random are those of no task",
+            where="--control other-task",
+            got="a selection by the score random",
+            hint="select by frequency or probability, or leave the control out",
+        )
+    if other.name == selection.calibration["task"]:
+        raise SettingsError(
+            "the other task is the selection's own",
+            where="--control other-task",
+            got=other.name,
+            hint="name a task that the experts were not chosen for",
+        )
+
+
+def _as_calibrated(
+    selection: Selection, other: Task, data_dir: Path | None
+) -> RunOptions:
+    """Return how the selection's examples were made, as far as another task can."""
+    made = selection.calibration
+    alike = str(made["task"]).startswith(f"{other.kind}:")
+    options = TaskOptions(
+        num_fewshot=made.get("num_fewshot") if alike else None,
+        answer=made.get("answer") or "letter",
+        protocol=made.get("protocol") or "standard",
+        data_dir=data_dir,
+        seed=int(made.get("seed", 0)),
+    )
+    num_examples = max(1, int(made["num_examples"]))
+    return RunOptions(options=options, num_examples=num_examples)

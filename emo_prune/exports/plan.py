@@ -1,0 +1,214 @@
+"""Exactly what an export will write: tensors, bytes, shards, config, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emo_prune.architectures import MoEModel, fingerprint, prune_config
+from emo_prune.architectures.subset import subset_tensors
+from emo_prune.checkpoint import (
+    DTYPE_BITS,
+    ByteSource,
+    Checkpoint,
+    OutputTensor,
+    Shard,
+    plan_shards,
+    read_object,
+)
+from emo_prune.exports.card import model_card
+from emo_prune.exports.qwen2_moe import (
+    qwen2_moe_config,
+    qwen2_moe_tensors,
+    refuse_inexact,
+)
+from emo_prune.exports.record import RECORD, ExportRecord, Layout
+from emo_prune.files import readable_json
+from emo_prune.selection import Selection, check_selection
+
+DEFAULT_SHARD_BYTES = 5_000_000_000
+INDEX = "model.safetensors.index.json"
+# Weights in any other form would be the unpruned ones beside the pruned.
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".h5",
+            ".msgpack", ".onnx", ".ot", ".tflite", ".index.json")  # fmt: skip
+SOURCE_CARD = "README.source.md"
+_OURS = ("config.json", RECORD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputPlan:
+    """The files that a checkpoint written here will hold.
+
+    `copied` maps files of the source to their names in the output.
+    """
+
+    shards: tuple[Shard, ...]
+    copied: Mapping[str, str]
+
+    @property
+    def num_tensors(self) -> int:
+        """Tensors in the output."""
+        return sum(len(shard.tensors) for shard in self.shards)
+
+    @property
+    def shard_bytes(self) -> int:
+        """Bytes of the files of weights, headers included."""
+        return sum(shard.num_bytes for shard in self.shards)
+
+    def disk_bytes(self, source: ByteSource) -> int:
+        """Return the bytes of weights and copied files on disk."""
+        return self.shard_bytes + sum(source.size(file) for file in self.copied)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPlan(OutputPlan):
+    """What an export will write; `written` holds the text files, new or edited."""
+
+    model: MoEModel
+    record: ExportRecord
+    config: Mapping[str, Any]
+    written: Mapping[str, str]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes on disk, headers and copied files included."""
+        texts = sum(len(text.encode()) for text in self.written.values())
+        return self.disk_bytes(self.model.checkpoint.source) + texts
+
+    @property
+    def config_changes(self) -> dict[str, tuple[Any, Any]]:
+        """Config keys whose value differs: (source, output); None where absent."""
+        before = self.model.config
+        return {
+            key: (before.get(key), self.config.get(key))
+            for key in {**before, **self.config}
+            if before.get(key) != self.config.get(key)
+        }
+
+
+def plan_export(
+    model: MoEModel,
+    selection: Selection,
+    *,
+    max_shard_bytes: int = DEFAULT_SHARD_BYTES,
+    layout: Layout = "source",
+) -> ExportPlan:
+    """Plan an export; reads headers and a fingerprint, writes nothing.
+
+    Raises:
+        FingerprintMismatch, BadSelection: the selection is not one for this model.
+        NotExact: `layout` cannot hold this model exactly.
+    """
+    check_selection(selection, model, fingerprint(model))
+    kept = selection.kept
+    dropped = [tensor.name for tensor in model.predictors]
+    if layout == "qwen2_moe":
+        refuse_inexact(model, kept, selection.top_k)
+        tensors = qwen2_moe_tensors(model, kept)
+        config = qwen2_moe_config(model, kept, selection.top_k)
+    else:
+        tensors = subset_tensors(model, kept)
+        config = prune_config(model, kept, selection.top_k)
+    shards = in_shards(tensors, max_shard_bytes)
+    copied, left_out = _files(model, layout)
+    record = ExportRecord(
+        layout=layout,
+        selection=selection,
+        selection_sha256=selection.sha256,
+        left_out=left_out,
+        dropped_tensors=dropped,
+        num_bytes=sum(tensor.num_bytes for tensor in tensors),
+        source_bytes=model.checkpoint.num_bytes,
+        parent=_parent(model),
+    )
+    return ExportPlan(
+        model=model,
+        record=record,
+        shards=shards,
+        config=config,
+        copied=copied,
+        written={
+            "config.json": config_text(config),
+            RECORD: record.to_text(),
+            "README.md": model_card(
+                record, has_source_card=SOURCE_CARD in copied.values()
+            ),
+            **index_of(shards),
+        },
+    )
+
+
+def lay_out(
+    model: MoEModel, kept: Mapping[int, Sequence[int]], max_shard_bytes: int
+) -> tuple[Shard, ...]:
+    """Return the files of an export in the source's layout.
+
+    Names, sizes and places depend on how many experts are kept, not on which.
+    """
+    return in_shards(subset_tensors(model, kept), max_shard_bytes)
+
+
+def in_shards(
+    tensors: Sequence[OutputTensor], max_shard_bytes: int
+) -> tuple[Shard, ...]:
+    """Divide tensors over files of at most so many bytes of data."""
+    # wider dtypes first, so that each tensor starts at a multiple of its size
+    aligned = sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
+    return plan_shards(aligned, max_shard_bytes)
+
+
+def _files(model: MoEModel, layout: Layout) -> tuple[dict[str, str], list[str]]:
+    copied, left_out = other_files(model.checkpoint, _OURS)
+    if layout != "source":  # whose own code can no longer read it
+        code = [file for file in copied if file.endswith(".py")]
+        copied = {k: v for k, v in copied.items() if k not in code}
+        left_out = sorted([*left_out, *code])
+    return copied, left_out
+
+
+def other_files(
+    checkpoint: Checkpoint, ours: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return a checkpoint's files besides weights and what is written anew (`ours`).
+
+    First those to be copied, each with its new name (the model card is no longer that
+    of the model); then those left out: the same weights in other formats.
+    """
+    copied: dict[str, str] = {}
+    left_out: list[str] = []
+    files = checkpoint.source.files()
+    for file in files:
+        if file in checkpoint.shards or file == INDEX or file in ours:
+            continue
+        # A source that is itself an export: its card is ours, the older one stays.
+        own_card = file == "README.md" and SOURCE_CARD in files
+        if own_card or file.lower().endswith(_WEIGHTS):
+            left_out.append(file)
+        else:
+            copied[file] = SOURCE_CARD if file == "README.md" else file
+    return copied, left_out
+
+
+def _parent(model: MoEModel) -> Mapping[str, Any] | None:
+    """Return the record of a source that is itself an export."""
+    return read_object(model.checkpoint.source, RECORD)
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """Return a config.json as transformers lays it out, its keys in the given order."""
+    return json.dumps(dict(config), indent=2) + "\n"
+
+
+def index_of(shards: tuple[Shard, ...]) -> dict[str, str]:
+    """Return the index of several files by its name; of one, nothing."""
+    if len(shards) == 1:
+        return {}
+    total = sum(tensor.num_bytes for shard in shards for tensor in shard.tensors)
+    weight_map = {tensor.name: s.name for s in shards for tensor in s.tensors}
+    index = {
+        "metadata": {"total_size": total},
+        "weight_map": dict(sorted(weight_map.items())),
+    }
+    return {INDEX: readable_json(index)}

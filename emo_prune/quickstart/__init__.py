@@ -1,0 +1,1 @@
+"""The whole tool on the small EMO model that comes with the package."""

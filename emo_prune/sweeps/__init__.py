@@ -1,0 +1,1 @@
+"""Tasks, budgets and scores on one model, in one run that can be stopped."""

@@ -1,0 +1,104 @@
+"""The cells of a sweep: the model whole, its subsets for each task, other models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emo_prune.architectures import MoEModel
+from emo_prune.evaluation.scoring import ScoringOptions
+from emo_prune.evaluation.subject import Subject
+from emo_prune.selection import NEED_OUTPUTS, Budget, Selection
+from emo_prune.selection.select import select_from_scores
+from emo_prune.sweeps.state import SweepState
+from emo_prune.sweeps.tasks import SweepTask
+
+FULL = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellOptions(ScoringOptions):
+    """How every cell of a sweep is counted and scored."""
+
+    lower_top_k: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subset:
+    """A budget, a score, and a number of examples: of each task another selection."""
+
+    budget: Budget
+    score: str
+    num_examples: int | None
+
+    @property
+    def size(self) -> str:
+        """The number of examples, or all."""
+        return size_name(self.num_examples)
+
+    @property
+    def title(self) -> str:
+        """What progress calls it."""
+        return f"{self.budget.keep.text} {self.score}, {self.size} examples"
+
+    @property
+    def file(self) -> str:
+        """The name of its cells' files."""
+        return f"{self.size}-{self.score}-{self.budget.num_experts}"
+
+
+def size_name(num_examples: int | None) -> str:
+    """Return what a size of calibration is called."""
+    return "all" if num_examples is None else str(num_examples)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """Another model, to be compared with the full one; `identity` tells it apart."""
+
+    subject: Subject
+    num_bytes: int
+    identity: str
+
+    @property
+    def file(self) -> str:
+        """The name of its cells' files."""
+        return f"other-{self.identity.removeprefix('sha256:')[:16]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Everything a sweep computes, found and checked, and where it is kept."""
+
+    whole: Subject
+    opened: MoEModel
+    identity: str
+    state: SweepState
+    tasks: tuple[SweepTask, ...]
+    subsets: tuple[Subset, ...]
+    others: tuple[Other, ...]
+    options: CellOptions
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """The sizes of calibration, by name."""
+        return {subset.size: subset.num_examples for subset in self.subsets}
+
+    @property
+    def outputs(self) -> bool:
+        """Whether a score needs the outputs of experts."""
+        return any(subset.score in NEED_OUTPUTS for subset in self.subsets)
+
+    def selection(self, task: SweepTask, subset: Subset) -> Selection:
+        """Return a task's selection, from the pass that was kept."""
+        return select_from_scores(
+            self.state.scores(task, subset.size),
+            subset.budget.keep,
+            score=subset.score,
+            lower_top_k=self.options.lower_top_k,
+        )
+
+
+def subset_title(grid: Grid, subset: Subset) -> str:
+    """Return what results call a subset."""
+    kept, total = subset.budget.num_experts, grid.opened.num_experts
+    return f"{grid.whole.name}, {kept} of {total} experts"
