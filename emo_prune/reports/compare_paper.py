@@ -8,10 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from emo_prune.errors import SettingsError
-from emo_prune.evaluation import Cell, Row, Sweep
 from emo_prune.reports.published import PAPER, PublishedFigure, published_figures
 from emo_prune.reports.table import new_table
-from emo_prune.sweeps.document import mean_cell
+from emo_prune.sweeps.document import Cell, Row, Sweep, mean_cell
 from emo_prune.tasks import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 
 MODELS = {

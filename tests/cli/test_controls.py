@@ -54,7 +54,7 @@ def test_random_controls_are_what_random_selections_score(
                      "--control", "random", "--json")  # fmt: skip
     assert controlled.code == 0, controlled.err
     _, found = controlled.json["results"]
-    validate(found, results_schema())
+    validate(found, json_schema(Results.schema))
     (control,) = found["comparison"].pop("controls")
     assert found["comparison"] == {
         k: v for k, v in expected["comparison"].items() if k != "controls"

@@ -56,7 +56,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Job:
 
 def results(job: Job) -> Any:
     found = json.loads((job.folder / "out/results.json").read_text())
-    validate(found, results_schema())
+    validate(found, json_schema(Results.schema))
     return found
 
 
