@@ -27,7 +27,7 @@ from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import can_return_tuple
 
-from emo_prune.architectures.carved import PLAIN
+from emo_prune.architectures.feed_forward import PLAIN
 from emo_prune.models.carved_block import EmoeBlock, EmoeGate, OutputBias
 from emo_prune.models.carved_experts import CarvedExperts
 from emo_prune.models.decoder_layers import decoder_layers

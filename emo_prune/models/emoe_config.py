@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 from huggingface_hub.dataclasses import strict
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
-from emo_prune.architectures.carved import GATED, PLAIN
-from emo_prune.architectures.feed_forward import feed_forward_size
+from emo_prune.architectures.feed_forward import GATED, PLAIN, feed_forward_size
 from emo_prune.models.emo_config import bad_key
 
 _SIZES = (
