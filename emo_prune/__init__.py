@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emo_prune.lazy import lazy_names
-from emo_prune.models.announcing import announce_models
+from emo_prune.models.registration import register_models
 
 if TYPE_CHECKING:
     from emo_prune.errors import EmoPruneError
@@ -73,7 +73,7 @@ _HOMES = {
     "write_plan": "exports.export_selection",
 }
 
-announce_models()
+register_models()
 
 
 __getattr__ = lazy_names(__name__, _HOMES)

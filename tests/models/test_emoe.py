@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoModelForCausalLM, Trainer, TrainingArgum
 
 from emo_prune.errors import BadConfig
 from emo_prune.models import EmoeConfig, EmoeForCausalLM
-from emo_prune.models.carved_block import EmoeGate
+from emo_prune.models.carved_layer import EmoeGate
 from tests.models.conftest import read_tensors
 from tests.tiny_emoe import DENSE_TYPES, WIDTH, carve_folder, dense_model
 from tests.tiny_models import NUM_EXPERTS

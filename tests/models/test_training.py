@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from emo_prune.models import EmoConfig, EmoForCausalLM
-from emo_prune.models.document_pool import number_documents
-from emo_prune.models.packed_documents import PackedDocuments
+from emo_prune.models.document_pool import PackedDocuments, number_documents
 
 LAYERS = 2
 IDS = torch.randint(0, 50, (2, 12), generator=torch.Generator().manual_seed(0))

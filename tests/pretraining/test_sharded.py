@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from emo_prune.models import EmoConfig, EmoForCausalLM
 from emo_prune.models.document_pool import number_documents
-from emo_prune.models.packed_documents import PackedDocuments
+from emo_prune.models.document_pool import PackedDocuments
 from emo_prune.pretraining.balance import Balance
 
 dist.init_process_group("gloo")
