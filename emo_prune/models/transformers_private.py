@@ -175,6 +175,14 @@ def keeps_every_token(config: Any) -> bool:
     return all(type(layer) is DynamicLayer for layer in layers)
 
 
+def checkpointing_argument() -> str:
+    """Return what recomputing activations is called: "gradient_..." before 5.23."""
+    from transformers import PreTrainedModel
+
+    renamed = hasattr(PreTrainedModel, "activation_checkpointing_enable")
+    return "activation_checkpointing" if renamed else "gradient_checkpointing"
+
+
 def cache_argument() -> str:
     """Return what models call their cache: "past_key_values" before 5.24."""
     from transformers.modeling_outputs import BaseModelOutputWithPast
