@@ -22,12 +22,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from command_line import note
+from emo_prune.selection.select import SelectRequest, select_experts
 from measurement import machine, save, versions
 
 from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
 from emo_prune.exports.export_selection import plan_selection, write_plan
 from emo_prune.selection import parse_keep
-from emo_prune.selection.select import SelectRequest, select_experts
 from emo_prune.tasks import TaskOptions, parse_task
 from emo_prune.worlds import (
     WORLDS,

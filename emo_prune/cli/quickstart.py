@@ -47,7 +47,7 @@ def quickstart(
             _walk(files, files.subset(world), files.calibration(world), "frequency")
     with contextlib.redirect_stdout(sys.stderr):
         _walk(files, files.subset("random"), files.calibration(WORLDS[0]), "random")
-    found = measure_quickstart(files, console.watcher())
+    found = measure_quickstart(files, console.progress())
     if json:
         from emo_prune.files import readable_json
 

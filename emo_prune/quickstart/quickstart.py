@@ -12,7 +12,7 @@ from pathlib import Path
 
 from emo_prune.errors import OutputExists
 from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 from emo_prune.tasks import parse_task
 from emo_prune.worlds import checkpoint, count_questions, questions, write_questions
 
@@ -69,7 +69,7 @@ def make_quickstart(folder: Path) -> QuickstartFiles:
 
 
 def measure_quickstart(
-    files: QuickstartFiles, watcher: Watcher
+    files: QuickstartFiles, progress: Progress
 ) -> dict[str, dict[str, float]]:
     """Return, for each world, the accuracy of each of the four models in per cent."""
     cells = [
@@ -93,7 +93,7 @@ def measure_quickstart(
     ]
     found: dict[str, dict[str, float]] = {world: {} for world in WORLDS}
     for (world, name, _), (results, _) in zip(
-        cells, evaluate_tasks(requests, watcher), strict=True
+        cells, evaluate_tasks(requests, progress), strict=True
     ):
         found[world][name] = round(100 * results.value, 2)
     return found
