@@ -6,14 +6,11 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from emo_prune.cli import console, options
-
-if TYPE_CHECKING:
-    from emo_prune.quickstart.quickstart import QuickstartFiles
 
 
 def quickstart(
@@ -34,46 +31,29 @@ def quickstart(
     exports, verifies, and scores the full model, the world's own experts, the other
     world's, and random ones.
     """
-    from emo_prune.quickstart.quickstart import (
-        KEEP,
-        WORLDS,
-        make_quickstart,
-        measure_quickstart,
-    )
+    from emo_prune.quickstart import quickstart as steps
 
-    files = make_quickstart(output)
+    files = steps.make_quickstart(output)
     with contextlib.redirect_stdout(sys.stderr if json else sys.stdout):
-        for world in WORLDS:
-            _walk(files, files.subset(world), files.calibration(world), "frequency")
+        for world in steps.WORLDS:
+            _show(files.commands(world))
     with contextlib.redirect_stdout(sys.stderr):
-        _walk(files, files.subset("random"), files.calibration(WORLDS[0]), "random")
-    found = measure_quickstart(files, console.watcher())
+        _show(files.commands(steps.RANDOM))
+    found = steps.measure_quickstart(files, console.watcher())
     if json:
         from emo_prune.files import readable_json
 
         console.document(readable_json({"worlds": found}))
         return
-    from emo_prune.reports.quickstart import quickstart_table
-
-    console.table(quickstart_table(found, KEEP))
+    console.table(steps.quickstart_table(found))
     console.result("Now take a real model: emo-prune select --model MODEL --task math")
 
 
-def _walk(files: QuickstartFiles, place: Path, examples: Path, score: str) -> None:
-    """Run the commands that make a subset, and show them."""
+def _show(commands: list[list[str]]) -> None:
+    """Run commands as typed, and show them."""
     from emo_prune.cli.app import app
-    from emo_prune.quickstart.quickstart import KEEP
 
-    selection, checkpoint = place / "selection.json", place / "checkpoint"
-    select = ["select", "--model", files.model, "--examples", examples]
-    if score != "frequency":
-        select += ["--score", score]
-    for command in (
-        [*select, "--keep", KEEP, "-o", place],
-        ["export", "--selection", selection, "--model", files.model, "-o", checkpoint],
-        ["verify", checkpoint, "--source", files.model],
-    ):
-        arguments = [str(argument) for argument in command]
+    for arguments in commands:
         console.result(f"$ emo-prune {shlex.join(arguments)}")
         app(arguments, standalone_mode=False)
         console.result("")
