@@ -41,42 +41,100 @@
         ├── VerificationFailed
         └── GateFailed
 
-Each carries the facts (`what`, `where`, `got`, `expected`) and a `hint`: the next
-command to try.
+Each carries the facts (`what`, `where`, `got`, `expected`) and a `hint`, what to try
+next. None of them knows how a parameter is written: they hold `Parameter` and
+`Command`, which Python words as `keep=16` and the command line as `--keep 16`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a verb, with the value to give it; None names it alone.
+
+    Text in capitals stands for a value of the reader's own.
+    """
+
+    name: str
+    value: object = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.name
+        return f"{self.name}={self.value!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb to run, with some of its parameters."""
+
+    verb: str
+    given: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        given = ", ".join(str(Parameter(*item)) for item in self.given.items())
+        return f"emo_prune.{self.verb}({given})"
+
+
+Wording = Callable[[Parameter | Command], str]
+Text = str | Parameter | Command | tuple["Text", ...]
+
+
+def worded(text: object, wording: Wording = str) -> str:
+    """Return a text as one string; the parts of a tuple follow one another."""
+    if isinstance(text, tuple):
+        return "".join(worded(part, wording) for part in text)
+    if isinstance(text, Parameter | Command):
+        return wording(text)
+    return str(text)
+
 
 class EmoPruneError(Exception):
-    """An error with facts for a person: what, where, got, expected, and a hint."""
+    """An error with facts for a person: what, where, got, expected, and a hint.
+
+    `where`, `got` and `expected` are a `Text`, or anything that says itself by `str`.
+    """
 
     exit_code = 1
 
     def __init__(
         self,
-        what: str,
+        what: Text,
         *,
         where: object = None,
         got: object = None,
         expected: object = None,
-        hint: str = "",
+        hint: Text = "",
     ) -> None:
         self.what = what
         self.where = where
         self.got = got
         self.expected = expected
-        self.hint = hint
+        self.remedy = hint
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        facts = [self.what]
-        if self.where is not None:
-            facts.append(f"in {self.where}")
-        if self.got is not None:
-            facts.append(f"got {self.got}")
-        if self.expected is not None:
-            facts.append(f"expected {self.expected}")
+        return self.facts()
+
+    @property
+    def hint(self) -> str:
+        """What to try, in Python's words."""
+        return worded(self.remedy)
+
+    def facts(self, wording: Wording = str) -> str:
+        """Return all but the hint in one line."""
+        facts = [worded(self.what, wording)]
+        for label, fact in (
+            ("in", self.where),
+            ("got", self.got),
+            ("expected", self.expected),
+        ):
+            if fact is not None:
+                facts.append(f"{label} {worded(fact, wording)}")
         return "; ".join(facts)
 
 

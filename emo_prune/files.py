@@ -1,4 +1,4 @@
-"""Where an artifact came from: canonical JSON, hashes, versions, atomic writes.
+"""Files of text: strict JSON and TOML, hashes, versions, atomic writes.
 
 Nothing here knows the clock, the host or an absolute path, so that the same inputs
 give the same bytes on every machine.
@@ -19,18 +19,22 @@ from typing import IO, Any
 from emo_prune.errors import ExportError, NotEnoughDisk
 
 _MAX_DEPTH = 64  # a config has four levels; each pruning of a pruned model adds one
+_MAX_BYTES = 512_000_000  # of a document; results of a large benchmark are 20 MB
+_MAX_NUMBER = 10**100  # configs hold 10**30 for "no limit"
 
 
 def strict_json(text: str | bytes) -> Any:
     """Return the value of a JSON text that means the same to every reader.
 
     Beyond what the standard library refuses: a key given twice, a number that is not
-    finite, half of a surrogate pair, and nesting deeper than 64 levels. Whatever this
-    returns can be copied, hashed and written as JSON again.
+    finite or beyond 1e100, half of a surrogate pair, nesting deeper than 64 levels, and
+    more than 512 MB. Whatever this returns can be copied, hashed and written as JSON
+    again.
 
     Raises:
         ValueError: the text is not such JSON; says why.
     """
+    _refuse_size(text)
     try:
         value = json.loads(
             text.decode() if isinstance(text, bytes) else text,
@@ -39,17 +43,28 @@ def strict_json(text: str | bytes) -> Any:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(_MAX_DEPTH):
-        level = [
-            item
-            for parent in level
-            for item in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(item, dict | list)
-        ]
-        if not level:
-            return value
-    raise ValueError("nested too deeply")
+    _refuse_extremes(value)
+    return value
+
+
+def strict_toml(text: str | bytes) -> dict[str, Any]:
+    """Return the table of a TOML text, with the limits of `strict_json`.
+
+    A byte order mark at its start is passed over.
+
+    Raises:
+        ValueError: the text is not such TOML; says why.
+    """
+    import tomllib  # most commands read none
+
+    _refuse_size(text)
+    plain = text.decode() if isinstance(text, bytes) else text
+    try:
+        value = tomllib.loads(plain.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    _refuse_extremes(value)
+    return value
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -57,6 +72,28 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise ValueError("a key appears twice")
     return value
+
+
+def _refuse_size(text: str | bytes) -> None:
+    if len(text) > _MAX_BYTES:
+        raise ValueError(f"{len(text):,} bytes, more than {_MAX_BYTES:,}")
+
+
+def _refuse_extremes(value: Any) -> None:
+    level = [value]
+    for _ in range(_MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+            elif isinstance(item, int | float) and abs(item) > _MAX_NUMBER:
+                raise ValueError("a number is too large")
+        if not inner:
+            return
+        level = inner
+    raise ValueError("nested too deeply")
 
 
 def canonical_json(value: Any) -> str:
@@ -130,7 +167,7 @@ def noted_before(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     if not path.exists():
         write_atomically(path, readable_json(dict(facts)))
         return None
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = strict_json(path.read_bytes())
     if not isinstance(before, dict):
         raise ValueError("no JSON object")
     return before
@@ -153,7 +190,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
             "the file cannot be written; nothing was left behind",
             where=path,
             got=error.strerror or str(error),
-            hint="free some space, check permissions, or choose another place with -o",
+            hint="free some space, check permissions, or choose another place",
         ) from None
 
 

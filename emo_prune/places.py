@@ -1,4 +1,4 @@
-"""Where results go when nobody says, and where the next command finds them."""
+"""Names of files, and where results go when nobody says: one table of both."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ import os
 import re
 from pathlib import Path
 
-from emo_prune.errors import OutputExists, SettingsError
+from emo_prune.errors import OutputExists, Parameter, SettingsError
 
 ROOT = Path("emo-prune-out")
+
+# Artifacts, beside one another in a task's folder.
 SELECTION = "selection.json"
 SCORES = "scores.safetensors"
 CHECKPOINT = "checkpoint"
 RESULTS = "results.json"
 SWEEP = "sweep.json"
 REPORT = "report.html"
+
+# Within a checkpoint: what it was made of.
+RECORD = "emo_prune.json"
+CARVING = "carving.json"
+
+# Within a checkpoint of anybody's.
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+
 _EXPORT = re.compile(rf"{CHECKPOINT}(-[a-z0-9_]+)?")
 
 
-def selection_file(output: Path | None, slug: str) -> Path:
+def selection_file(output: Path) -> Path:
     """Return where `select` writes: a folder, or the very file if it ends in .json."""
-    if output is None:
-        return ROOT / slug / SELECTION
     return output if output.suffix == ".json" else output / SELECTION
 
 
@@ -43,7 +52,7 @@ def checkpoint_folder(selection: Path, layout: str) -> Path:
 
 
 def carving_folder(model: str, form: str) -> Path:
-    """Return where `carve` writes: a folder by the model's name and its new form.
+    """Return where a carved model goes: a folder by the model's name and its new form.
 
     Later artifacts call a checkpoint by the name of its folder.
     """
@@ -73,17 +82,6 @@ def results_file(
     return file
 
 
-def refuse_inside(file: Path, checkpoint: Path) -> None:
-    """Raise `SettingsError` for results that would lie inside a checkpoint."""
-    if checkpoint.resolve() in file.resolve().parents:
-        raise SettingsError(
-            "the results would be written into the checkpoint",
-            where=file,
-            got=f"working folder {Path.cwd()}",
-            hint="choose another place with -o",
-        )
-
-
 def results_of_selection(output: Path | None, selection: Path) -> Path:
     """Return where the results of a selection go: beside it, by its name."""
     if output is not None:
@@ -104,47 +102,33 @@ def sweep_state(output: Path) -> Path:
     return output.with_name(output.name + ".state")
 
 
-def report_file(output: Path | None, path: Path) -> Path:
-    """Return where `report` writes: in a folder, else beside the file or checkpoint.
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a folder has a config, and weights or a record beside it."""
+    known = any((path / name).is_file() for name in (RECORD, CARVING))
+    return (known or any(path.glob("model*.safetensors"))) and (path / CONFIG).is_file()
 
-    Raises:
-        SettingsError: the name is not one of a page, or is within a checkpoint, where
-            `verify` would find a file too many.
-    """
-    from emo_prune.reports.page import is_checkpoint
 
-    whole = is_checkpoint(path)
-    if output is not None:
-        file = output
-    elif path.is_dir() and not whole:
-        file = path / REPORT
-    else:
-        name = path.resolve().name if whole else path.stem
-        file = Path(os.path.normpath(path / ".." / f"{name}.html"))
-    inside = is_checkpoint(file.parent)
-    if file.suffix.lower() not in (".html", ".htm") or inside:
+def refuse_inside(file: Path, checkpoint: Path) -> None:
+    """Raise `SettingsError` for results that would lie inside a checkpoint."""
+    if checkpoint.resolve() in file.resolve().parents:
         raise SettingsError(
-            "the page would be written into a checkpoint"
-            if inside
-            else "the page needs the name of an HTML file",
-            where="--output",
-            got=file,
-            expected="a name that ends in .html, outside of checkpoints",
-            hint="try -o report.html",
+            "the results would be written into the checkpoint",
+            where=file,
+            got=f"working folder {Path.cwd()}",
+            hint=("choose another place with ", Parameter("output")),
         )
-    return file
 
 
-def refuse_checkpoint(folder: Path) -> None:
-    """Raise `SettingsError` for pictures that would lie inside a checkpoint."""
-    from emo_prune.reports.page import is_checkpoint
-
-    if is_checkpoint(folder):
-        raise SettingsError(
-            "the pictures would be written into a checkpoint",
-            where=folder,
-            expected="a folder of their own",
-            hint="choose another place",
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Raise `OutputExists` if a file is there and may not be replaced."""
+    if path.is_dir() or (os.path.lexists(path) and not force):
+        raise OutputExists(
+            "the output exists already",
+            where=path,
+            hint=(
+                *("use ", Parameter("force", True), " to replace it, or "),
+                *(Parameter("output"), " for another place"),
+            ),
         )
 
 
@@ -153,36 +137,10 @@ def selections() -> list[Path]:
     return sorted(ROOT.glob(f"*/{SELECTION}"))
 
 
-def exports(record: str) -> list[Path]:
+def exports() -> list[Path]:
     """Return the exports under the default output folder, by name."""
     return sorted(
         path.parent
-        for path in ROOT.glob(f"*/{CHECKPOINT}*/{record}")
+        for path in ROOT.glob(f"*/{CHECKPOINT}*/{RECORD}")
         if not path.parent.name.endswith((".partial", ".replaced"))
-    )
-
-
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise `OutputExists` if a file is there and may not be replaced."""
-    if path.exists() and not force:
-        raise OutputExists(
-            "the output exists already",
-            where=path,
-            hint="use --force to replace it, or -o for another place",
-        )
-
-
-def needed_model(model: str | None, place: str = "--model MODEL") -> str:
-    """Return the model that was given; raise `SettingsError` if none was.
-
-    place: where it stands on the command line.
-    """
-    if model:
-        return model
-    raise SettingsError(
-        "no model is given",
-        where=place.split()[0],
-        expected="a checkpoint folder or a Hub id",
-        hint=f"add {place}, set EMO_PRUNE_MODEL, or write model = ... into "
-        "emo-prune.toml",
     )

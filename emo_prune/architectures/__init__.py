@@ -12,6 +12,7 @@ from emo_prune.architectures.inspection import (
     Inspection,
     Size,
     bytes_keeping,
+    inspect,
     inspect_model,
 )
 from emo_prune.architectures.layout import MoELayer, MoEModel, describe
@@ -32,6 +33,7 @@ __all__ = [
     "dense_fingerprint",
     "describe",
     "fingerprint",
+    "inspect",
     "inspect_model",
     "prune_config",
 ]

@@ -6,12 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from emo_prune.architectures.carved import Carving, is_parameter
 from emo_prune.architectures.layout import MoELayer, MoEModel
 from emo_prune.architectures.limits import Limits
+from emo_prune.architectures.opening import open_model
 from emo_prune.checkpoint import Tensor
+from emo_prune.options import InspectOptions, needed_model, verb
 
 SHARES = (0.5, 0.25, 0.125)
 
@@ -63,6 +66,25 @@ class Inspection:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready value."""
         return {"schema": "emo-prune/inspection/1", **asdict(self)}
+
+
+@verb(InspectOptions)
+def inspect(options: InspectOptions) -> Inspection:
+    """Say what a checkpoint is, and what parts of its experts would weigh.
+
+    Reads config and headers alone.
+
+    Raises:
+        CheckpointError, ArchitectureError: it cannot be used; says why.
+    """
+    return inspect_model(
+        open_model(
+            needed_model(options.model, options.verb),
+            options.revision,
+            remote=options.remote,
+            cache=None if options.cache is None else Path(options.cache),
+        )
+    )
 
 
 def inspect_model(model: MoEModel) -> Inspection:

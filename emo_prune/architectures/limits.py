@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from emo_prune.architectures.layout import MoEModel
 
@@ -50,33 +49,3 @@ class Limits:
         if not lower_top_k:  # top-k must fit into the groups that a token may use
             per_group = max(per_group, math.ceil(self.top_k / self.top_k_groups))
         return per_group * self.num_groups
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready value."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Limits:
-        """Return the limits that `to_json` gave.
-
-        Raises:
-            ValueError, KeyError, TypeError, AttributeError: it did not give these.
-        """
-        num_experts = {int(k): _natural(v) for k, v in value["num_experts"].items()}
-        obligatory = {
-            int(k): tuple(_natural(expert) for expert in v)
-            for k, v in value["obligatory"].items()
-        }
-        if num_experts.keys() != obligatory.keys() or not num_experts:
-            raise ValueError("the limits name different layers, or none")
-        numbers = {k: _natural(value[k]) for k in _NUMBERS}
-        return cls(num_experts=num_experts, obligatory=obligatory, **numbers)
-
-
-_NUMBERS = ("num_shared_experts", "top_k", "num_groups", "top_k_groups", "group_picks")
-
-
-def _natural(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is not a count")
-    return value

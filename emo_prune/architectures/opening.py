@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_prune.architectures import MoEModel, describe, fingerprint
+from emo_prune.architectures.fingerprint import fingerprint
+from emo_prune.architectures.layout import MoEModel, describe
 from emo_prune.checkpoint import (
     Checkpoint,
     local_folder,
@@ -14,7 +15,7 @@ from emo_prune.checkpoint import (
     remember,
     support_folder,
 )
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +75,8 @@ def left_on_the_hub(model: MoEModel) -> Opened:
     )
 
 
-def say_what_was_not_kept(checkpoint: Checkpoint, watcher: Watcher) -> None:
+def say_what_was_not_kept(checkpoint: Checkpoint, progress: Progress) -> None:
     """Tell of a cache of ranges that could not be written to; reading went on."""
     problem = getattr(checkpoint.source, "cache_problem", None)
     if problem is not None:
-        watcher.say(f"what was read could not all be kept in the cache: {problem}")
+        progress.say(f"what was read could not all be kept in the cache: {problem}")

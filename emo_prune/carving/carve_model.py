@@ -31,7 +31,7 @@ from emo_prune.checkpoint import (
 from emo_prune.exports import check_destination
 from emo_prune.exports.plan import DEFAULT_SHARD_BYTES
 from emo_prune.exports.publishing import appearing
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from emo_prune.carving.measuring import Measuring
@@ -65,7 +65,9 @@ class CarveRequest(RestoreRequest):
     measuring: Measuring | None = None
 
 
-def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> CarvingRecord:
+def carve_model(
+    request: CarveRequest, progress: Progress | None = None
+) -> CarvingRecord:
     """Carve a dense model into experts; nothing is written before all is checked.
 
     If it is to be measured, it appears with that done, or not at all.
@@ -75,7 +77,7 @@ def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> Carvin
         OutputExists, ExportError: the output exists, or cannot be written.
         EmoPruneError: model or examples cannot be used.
     """
-    watcher = watcher or Watcher()
+    progress = progress or Silent()
     # Headers first: what cannot be carved must not cost a download.
     seen = _opened(request)
     _plan(seen, request)
@@ -84,25 +86,25 @@ def carve_model(request: CarveRequest, watcher: Watcher | None = None) -> Carvin
     plan = _plan(checkpoint, request)
     calibrated = None
     if request.measuring is not None:
-        calibrated = request.measuring.tokens(plan, folder, watcher)
+        calibrated = request.measuring.tokens(plan, folder, progress)
     with appearing(
         request.destination, plan.num_bytes, force=request.force, kind=CARVED
     ) as written:
-        with watcher.track("carving", plan.shard_bytes, "bytes") as advance:
+        with progress.track("carving", plan.shard_bytes, "bytes") as advance:
             record = carve(plan, written, advance)
         if request.measuring is not None and calibrated is not None:
             from emo_prune.carving.measuring import measure_carving
 
             record = measure_carving(
-                written, record, request.measuring, calibrated, watcher
+                written, record, request.measuring, calibrated, progress
             )
     _remember(record, folder, request)
-    say_what_was_not_kept(checkpoint, watcher)
+    say_what_was_not_kept(checkpoint, progress)
     return record
 
 
 def restore_model(
-    request: RestoreRequest, watcher: Watcher | None = None
+    request: RestoreRequest, progress: Progress | None = None
 ) -> RestorePlan:
     """Put a carved model together; nothing is written before all is checked.
 
@@ -111,7 +113,7 @@ def restore_model(
         OutputExists, ExportError: the output exists, or cannot be written.
         EmoPruneError: the model cannot be used.
     """
-    watcher = watcher or Watcher()
+    progress = progress or Silent()
     seen = _opened(request)
     _check_destination(seen, request)
     model = describe_carved(seen)
@@ -119,9 +121,9 @@ def restore_model(
     if checkpoint is not seen:
         model = describe_carved(checkpoint)
     plan = plan_restoring(model, max_shard_bytes=request.max_shard_bytes)
-    with watcher.track("joining", plan.shard_bytes, "bytes") as advance:
+    with progress.track("joining", plan.shard_bytes, "bytes") as advance:
         restore_dense(plan, request.destination, force=request.force, progress=advance)
-    say_what_was_not_kept(checkpoint, watcher)
+    say_what_was_not_kept(checkpoint, progress)
     return plan
 
 

@@ -10,18 +10,23 @@ from emo_prune.carving import CARVING, CarvePlan, CarvingRecord
 from emo_prune.carving.dense import num_embeddings
 from emo_prune.errors import CheckpointError
 from emo_prune.files import readable_json, versions, write_atomically
-from emo_prune.progress import Watcher
-from emo_prune.routing.calibration import Calibrated, RunOptions, calibrate
-from emo_prune.tasks import Task
+from emo_prune.progress import Progress, Silent
+from emo_prune.routing.calibration import Calibrated, calibrate
+from emo_prune.tasks import Task, TaskOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measuring(RunOptions):
+class Measuring:
     """On which task's examples to measure, and how to run them."""
 
     task: Task
+    options: TaskOptions
+    num_examples: int | None = 100
+    device: str | None = None
+    dtype: str = "auto"
+    batch_size: int | None = None
 
-    def tokens(self, plan: CarvePlan, folder: Path, watcher: Watcher) -> Calibrated:
+    def tokens(self, plan: CarvePlan, folder: Path, progress: Progress) -> Calibrated:
         """Return the examples as tokens, before anything is carved.
 
         `folder` holds the tokenizer.
@@ -32,7 +37,15 @@ class Measuring(RunOptions):
         """
         from emo_prune.routing.batches import check_vocabulary
 
-        calibrated = calibrate(self.task, self, plan.config, folder, watcher)
+        calibrated = calibrate(
+            self.task,
+            self.options,
+            self.num_examples,
+            config=plan.config,
+            folder=folder,
+            progress=progress,
+            batch_size=self.batch_size,
+        )
         check_vocabulary(calibrated.batches, num_embeddings(plan.model))
         return calibrated
 
@@ -42,7 +55,7 @@ def measure_carving(
     record: CarvingRecord,
     measuring: Measuring,
     calibrated: Calibrated,
-    watcher: Watcher | None = None,
+    progress: Progress | None = None,
 ) -> CarvingRecord:
     """Run tokens through a carved checkpoint; return and write the fuller record.
 
@@ -53,9 +66,9 @@ def measure_carving(
     from emo_prune.models.loading import load_model
     from emo_prune.routing.modularity import measure_modularity
 
-    watcher = watcher or Watcher()
+    progress = progress or Silent()
     architecture = open_model(str(folder)).architecture
-    watcher.say("loading the carved model")
+    progress.say("loading the carved model")
     try:
         loaded = load_model(folder, device=measuring.device, dtype=measuring.dtype)
     except OSError as error:  # of reading, where others are of writing
@@ -65,11 +78,11 @@ def measure_carving(
             got=error,
             hint="leave --task and --examples out to carve without measuring",
         ) from None
-    with watcher.track("measuring", calibrated.num_tokens, "tokens") as advance:
+    with progress.track("measuring", calibrated.facts.num_tokens, "tokens") as advance:
         layers = measure_modularity(
             loaded, architecture, calibrated.batches, progress=advance
         )
-    facts = {k: v for k, v in calibrated.facts.items() if k != "documents"}
+    facts = {k: v for k, v in calibrated.facts.to_dict().items() if k != "documents"}
     measured = {
         "calibration": facts,
         "layers": [layer.to_json() for layer in layers],

@@ -128,7 +128,7 @@ def carve(
 
         emo-prune carve ./dense-emoe --as dense
     """
-    from emo_prune.reports.units import parse_bytes
+    from emo_prune.units import parse_bytes
 
     options.refuse_cache_alone(cache, remote=remote)
     model = places.needed_model(model, "MODEL")
@@ -169,7 +169,7 @@ def carve(
         seed=seed,
     )
     request = CarveRequest(**common, settings=settings, measuring=measuring)
-    record = carve_model(request, console.ConsoleWatcher())
+    record = carve_model(request, console.ConsoleProgress())
     _print(record, request.destination, json=json)
 
 
@@ -203,13 +203,13 @@ def _restore(common: dict[str, Any], *, json: bool) -> None:
     from emo_prune.carving.carve_model import RestoreRequest, restore_model
 
     request = RestoreRequest(**common)
-    plan = restore_model(request, console.ConsoleWatcher())
+    plan = restore_model(request, console.ConsoleProgress())
     if json:
         from emo_prune.files import readable_json
 
         console.document(readable_json(_restored(plan, request.destination)))
         return
-    from emo_prune.reports.units import format_bytes
+    from emo_prune.units import format_bytes
 
     weight = format_bytes(plan.shard_bytes)
     console.result(

@@ -145,7 +145,7 @@ def evaluate(
         "batch_size": batch_size,
         "share_prefixes": share,
     }
-    watcher = console.ConsoleWatcher()
+    progress = console.ConsoleProgress()
     if selection:
         _refuse_beside_selections(context)
         chosen = None
@@ -158,7 +158,7 @@ def evaluate(
             options={"data_dir": data_dir, **answered},
             common=common,
             output=output,
-            watcher=watcher,
+            progress=progress,
         )
     else:
         subjects = _subjects(context, path, export, model)
@@ -183,7 +183,7 @@ def evaluate(
             places.results_file(output, one.folder, found.slug, one.record is not None)
             for one, found in jobs
         ]
-        found_results = evaluate_tasks(requests, watcher)
+        found_results = evaluate_tasks(requests, progress)
     outcomes = []
     for file, (results, comparison) in zip(files, found_results, strict=True):
         write_atomically(file, results.to_json(comparison))

@@ -65,7 +65,7 @@ def export(
 
         emo-prune export --selection s.json --model ./model -o ./small --dry-run
     """
-    from emo_prune.reports.units import parse_bytes
+    from emo_prune.units import parse_bytes
 
     options.refuse_cache_alone(cache, remote=remote)
     shard_bytes = parse_bytes(max_shard_size, "--max-shard-size")
@@ -86,8 +86,8 @@ def export(
         check_destination(plan.model.checkpoint.source, destination, force=force)
         plans.append((plan, destination))
     for plan, destination in plans if not dry_run else []:
-        watcher = console.ConsoleWatcher()
-        exporting.write_plan(plan, destination, force=force, watcher=watcher)
+        progress = console.ConsoleProgress()
+        exporting.write_plan(plan, destination, force=force, progress=progress)
     for plan, destination in plans if not json else []:
         _print(plan, destination, dry_run=dry_run)
     if json:
@@ -140,7 +140,7 @@ def _up_to_date(selection: Selection, destination: Path) -> bool:
 def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
     import shutil
 
-    from emo_prune.reports.units import format_bytes
+    from emo_prune.units import format_bytes
 
     share = plan.record.num_bytes / max(plan.record.source_bytes, 1)
     weight = (

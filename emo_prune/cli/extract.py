@@ -81,8 +81,8 @@ def extract(
         emo-prune extract --model ./model --task math --task law --keep 25%
     """
     from emo_prune.exports.extract import ExtractRequest, extract_experts
-    from emo_prune.reports.units import parse_bytes
     from emo_prune.selection import NEED_OUTPUTS, parse_keep
+    from emo_prune.units import parse_bytes
 
     options.refuse_cache_alone(cache, remote=remote)
     options.refuse_both(resume=resume, force=force)
@@ -109,7 +109,7 @@ def extract(
         resume=resume,
         force=force,
     )
-    _print(extract_experts(request, console.watcher()), json=json)
+    _print(extract_experts(request, console.progress()), json=json)
 
 
 def _tasks(names: list[str] | None, files: list[Path] | None) -> list[Task]:
@@ -157,7 +157,7 @@ def _extractions(tasks: list[Task], output: Path | None) -> list[Extraction]:
 
 
 def _print(extracted: Extracted, *, json: bool) -> None:
-    from emo_prune.reports.units import format_bytes
+    from emo_prune.units import format_bytes
 
     if json:
         from emo_prune.files import readable_json
@@ -177,10 +177,10 @@ def _print(extracted: Extracted, *, json: bool) -> None:
 def _document(extracted: Extracted) -> dict[str, Any]:
     outputs = [
         {
-            "task": subset.selection.calibration["task"],
+            "task": subset.selection.calibration.task,
             "checkpoint": str(subset.extraction.checkpoint),
             "selection": str(subset.selection_file),
-            "num_experts": subset.selection.budget["num_experts"],
+            "num_experts": subset.selection.budget.num_experts,
             "bytes_written": subset.bytes_written,
         }
         for subset in extracted.subsets

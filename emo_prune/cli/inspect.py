@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from emo_prune import places
-from emo_prune.cli import console, options
+from emo_prune.cli import console
+from emo_prune.cli.command import command as command_of
+from emo_prune.files import readable_json
+from emo_prune.options import InspectOptions
 
 
-def inspect(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            envvar="EMO_PRUNE_MODEL",
-            help="Checkpoint: a local folder or a Hub id (headers only are fetched).",
-        ),
-    ] = None,
-    revision: options.Revision = None,
-    remote: options.Remote = False,
-    cache: options.Cache = None,
-    json: options.Json = False,
-) -> None:
+def _inspect(options: InspectOptions, as_json: bool) -> None:
     """Say what a checkpoint is, and what 50, 25 and 12.5 % of its experts would weigh.
 
     Reads config and headers alone.
@@ -31,19 +17,15 @@ def inspect(
 
         emo-prune inspect ./model --json
     """
-    from emo_prune.architectures import inspect_model
-    from emo_prune.architectures.opening import open_model
+    from emo_prune.architectures import inspect
 
-    options.refuse_cache_alone(cache, remote=remote)
-    opened = open_model(
-        places.needed_model(model, "MODEL"), revision, remote=remote, cache=cache
-    )
-    inspection = inspect_model(opened)
-    if json:
-        from emo_prune.files import readable_json
-
+    inspection = inspect.on(options)
+    if as_json:
         console.document(readable_json(inspection.to_json()))
         return
     from emo_prune.reports.inspection import inspection_table
 
     console.table(inspection_table(inspection))
+
+
+command = command_of(InspectOptions, _inspect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 from types import FrameType
 
 from emo_prune.cli import console
+from emo_prune.cli.aliases import current_spelling
+from emo_prune.cli.command import Running
 from emo_prune.errors import EmoPruneError
 
 INTERRUPTED = 130
@@ -21,16 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 a named error; 2 usage; 3 a check failed; 70 our bug; 130 interrupted.
     """
     previous = _stop_on_termination()
+    _print_any_name()
     try:
         from emo_prune.cli.app import app
 
-        app(
-            args=None if arguments is None else list(arguments),
-            prog_name="emo-prune",
-            standalone_mode=True,
-        )
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        app(args=current_spelling(given), prog_name="emo-prune", standalone_mode=True)
     except EmoPruneError as error:
-        console.error(error)
+        from emo_prune.cli.wording import command_line
+
+        console.error(error, command_line(Running.options))
         return error.exit_code
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # Typer's own answer to Ctrl-C
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.note("hint: check that the file is there, its permissions and the disk")
         return EmoPruneError.exit_code
     except Exception:  # noqa: BLE001 - the one place; it ends in exit code 70
-        traceback.print_exc()
+        console.note(traceback.format_exc().rstrip())
         console.note(
             "this is a bug in emo-prune; please report it with the lines above"
         )
@@ -56,6 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
     return 0
+
+
+def _print_any_name() -> None:
+    """Show what a stream cannot encode: names that are no UTF-8, or a narrow pipe."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _stop_on_termination() -> signal.Handlers | None:

@@ -313,7 +313,7 @@ def memory(text: str | None) -> int | None:
     Raises:
         SettingsError: it is not a size.
     """
-    from emo_prune.reports.units import parse_bytes
+    from emo_prune.units import parse_bytes
 
     return None if text is None else parse_bytes(text, "--max-memory")
 

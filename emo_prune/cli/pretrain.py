@@ -164,7 +164,7 @@ def pretrain(
             fsdp=fsdp,
             trackers=None if track is None else tuple(track),
         ),
-        console.watcher(),
+        console.progress(),
     )
     if console.is_silent():
         return

@@ -6,25 +6,14 @@ import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from emo_prune.cli import console
+from emo_prune.cli.command import command as command_of
+from emo_prune.files import readable_json
+from emo_prune.options import QuickstartOptions
 
-from emo_prune.cli import console, options
 
-
-def quickstart(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="A folder that is not there yet.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = Path("emo-prune-quickstart"),
-    json: options.Json = False,
-) -> None:
+def _quickstart(options: QuickstartOptions, as_json: bool) -> None:
     """Walk the whole road, offline, on a small EMO model that comes with the package.
 
     It was pretrained on ten small made-up worlds. For two of them: chooses experts,
@@ -33,16 +22,14 @@ def quickstart(
     """
     from emo_prune.quickstart import quickstart as steps
 
-    files = steps.make_quickstart(output)
-    with contextlib.redirect_stdout(sys.stderr if json else sys.stdout):
+    files = steps.make_quickstart(Path(options.output))
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
         for world in steps.WORLDS:
             _show(files.commands(world))
     with contextlib.redirect_stdout(sys.stderr):
         _show(files.commands(steps.RANDOM))
-    found = steps.measure_quickstart(files, console.watcher())
-    if json:
-        from emo_prune.files import readable_json
-
+    found = steps.measure_quickstart(files, options.progress)
+    if as_json:
         console.document(readable_json({"worlds": found}))
         return
     console.table(steps.quickstart_table(found))
@@ -57,3 +44,6 @@ def _show(commands: list[list[str]]) -> None:
         console.result(f"$ emo-prune {shlex.join(arguments)}")
         app(arguments, standalone_mode=False)
         console.result("")
+
+
+command = command_of(QuickstartOptions, _quickstart)

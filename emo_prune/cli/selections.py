@@ -11,7 +11,7 @@ from emo_prune.errors import BadSelection, SettingsError
 
 if TYPE_CHECKING:
     from emo_prune.evaluation import Comparison, Results
-    from emo_prune.progress import Watcher
+    from emo_prune.progress import Progress
     from emo_prune.selection import Selection
     from emo_prune.tasks import Task
 
@@ -44,7 +44,7 @@ def score_selections(
     options: Mapping[str, Any],
     common: Mapping[str, Any],
     output: Path | None,
-    watcher: Watcher,
+    progress: Progress,
 ) -> tuple[list[Path], Iterator[tuple[Results, Comparison | None]]]:
     """Return where results go and what will give them: the whole model's come first.
 
@@ -80,7 +80,7 @@ def score_selections(
         selections=tuple(found),
         **common,
     )
-    return files, evaluate_selections(request, watcher)
+    return files, evaluate_selections(request, progress)
 
 
 def as_selected(calibration: Mapping[str, Any], task: Task) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def as_selected(calibration: Mapping[str, Any], task: Task) -> dict[str, Any]:
 def _common_task(selections: Sequence[Selection]) -> Task:
     from emo_prune.tasks import parse_task
 
-    names = list(dict.fromkeys(str(s.calibration["task"]) for s in selections))
+    names = list(dict.fromkeys(str(s.calibration.task) for s in selections))
     if len(names) == 1 and not names[0].startswith("examples:"):
         return parse_task(names[0])
     raise SettingsError(

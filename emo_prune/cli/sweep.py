@@ -173,7 +173,7 @@ def sweep(
     )
     destination = places.sweep_file(output)
     places.refuse_inside(destination, Path(request.model))
-    found = swept(request, places.sweep_state(destination), console.ConsoleWatcher())
+    found = swept(request, places.sweep_state(destination), console.ConsoleProgress())
     text = found.to_json()
     write_atomically(destination, text)
     if json:

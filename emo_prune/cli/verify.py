@@ -33,7 +33,7 @@ def verify(
     from emo_prune.exports.export_selection import verify_folder
 
     report = verify_folder(
-        folder, source=source, revision=revision, watcher=console.ConsoleWatcher()
+        folder, source=source, revision=revision, progress=console.ConsoleProgress()
     )
     if json:
         from emo_prune.files import readable_json

@@ -14,12 +14,10 @@ from emo_prune.architectures import Limits, MoEModel
 from emo_prune.errors import SettingsError
 from emo_prune.evaluation import Control, ControlKind, Results, against_control
 from emo_prune.evaluation.masked_model import MaskedModel
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 from emo_prune.routing import LayerRouting
-from emo_prune.routing.calibration import Calibrated, RunOptions, calibrate
-from emo_prune.routing.in_memory import observe_loaded
+from emo_prune.routing.calibration import Calibrated, calibrate
 from emo_prune.selection import (
-    NEED_OUTPUTS,
     Budget,
     Selection,
     choose_at_random,
@@ -87,7 +85,7 @@ def plan_controls(
     model: MoEModel,
     folder: Path,
     data_dir: Path | None,
-    watcher: Watcher,
+    progress: Progress,
 ) -> list[tuple[PlannedControl, ...]]:
     """Find and check all that the controls of each selection need, but for the model.
 
@@ -102,17 +100,25 @@ def plan_controls(
     known: dict[object, _Examples] = {}
 
     def examples_of(selection: Selection, other: Task) -> _Examples:
-        options = _as_calibrated(selection, other, data_dir)
-        key = (other, options)
+        prompts = _as_calibrated(selection, other, data_dir)
+        num_examples = max(1, selection.calibration.num_examples)
+        key = (other, prompts, num_examples)
         if key not in known:
-            found = calibrate(other, options, model.config, folder, watcher)
+            found = calibrate(
+                other,
+                prompts,
+                num_examples,
+                config=model.config,
+                folder=folder,
+                progress=progress,
+            )
             known[key] = _Examples(found)
         return known[key]
 
     def planned(one: WantedControl, selection: Selection) -> PlannedControl:
         if one.kind == "random":
             return _Random(limits=limits, budget=_budget(selection))
-        other = one.other or _neighbour(str(selection.calibration["task"]))
+        other = one.other or _neighbour(selection.calibration.task)
         _refuse_same_task(other, selection)
         examples = examples_of(selection, other)
         return _OtherTask(selection=selection, limits=limits, examples=examples)
@@ -155,10 +161,10 @@ class _OtherTask:
 
     @property
     def documents(self) -> frozenset[str]:
-        return frozenset(self.examples.calibrated.facts["documents"])
+        return frozenset(self.examples.calibrated.facts.documents)
 
     def score(self, results: Results, model: MaskedModel) -> Control:
-        name = f"experts of {self.examples.calibrated.facts['task']}"
+        name = f"experts of {self.examples.calibrated.facts.task}"
         scored = model.score(name, self._chosen(model), self.selection.top_k)
         return against_control(results, [scored], kind="other-task", name=name)
 
@@ -167,14 +173,11 @@ class _OtherTask:
         chooser = Chooser(
             limits=self.limits,
             budget=_budget(self.selection),
-            score=str(method["score"]),
-            seed=int(method.get("seed", 0)),
-            greedy=bool(method["greedy"]),
+            score=str(method.score),
+            seed=method.seed or 0,
+            greedy=bool(method.greedy),
         )
-        layers = self.examples.routing(model, chooser)
-        if not chooser.greedy:
-            for layer in layers:
-                chooser.choose(layer)
+        self.examples.show(model, chooser)
         return {layer.layer: layer.kept for layer in chooser.chosen}
 
 
@@ -185,25 +188,22 @@ class _Examples:
         self.calibrated = calibrated
         self._observed: dict[bool, list[LayerRouting]] = {}
 
-    def routing(self, model: MaskedModel, chooser: Chooser) -> list[LayerRouting]:
-        """Return the routing of each layer; only a greedy choice runs them again."""
-        outputs = chooser.score in NEED_OUTPUTS
-        if outputs in self._observed and not chooser.greedy:
-            return self._observed[outputs]
-        layers = observe_loaded(
-            model.loaded,
-            model.opened,
-            self.calibrated.batches,
-            chooser,
-            model.watcher,
+    def show(self, model: MaskedModel, chooser: Chooser) -> None:
+        """Show a chooser the routing; only a greedy choice runs the examples again."""
+        known = self._observed.get(chooser.needs_outputs)
+        if known is not None and not chooser.greedy:
+            for layer in known:
+                chooser.choose(layer)
+            return
+        layers = chooser.observe(
+            model.loaded, model.opened, self.calibrated.batches, model.progress
         )
         if not chooser.greedy:
-            self._observed[outputs] = layers
-        return layers
+            self._observed[chooser.needs_outputs] = layers
 
 
 def _budget(selection: Selection) -> Budget:
-    kept = int(selection.budget["num_experts"])
+    kept = int(selection.budget.num_experts)
     keep = parse_keep(str(kept))
     return Budget(keep=keep, num_experts=kept, top_k=selection.top_k)
 
@@ -226,14 +226,14 @@ def _neighbour(task: str) -> Task:
 
 
 def _refuse_same_task(other: Task, selection: Selection) -> None:
-    if selection.method["score"] == "random":
+    if selection.method.score == "random":
         raise SettingsError(
             "experts chosen at random are those of no task",
             where="--control other-task",
             got="a selection by the score random",
             hint="select by frequency or probability, or leave the control out",
         )
-    if other.name == selection.calibration["task"]:
+    if other.name == selection.calibration.task:
         raise SettingsError(
             "the other task is the selection's own",
             where="--control other-task",
@@ -244,16 +244,14 @@ def _refuse_same_task(other: Task, selection: Selection) -> None:
 
 def _as_calibrated(
     selection: Selection, other: Task, data_dir: Path | None
-) -> RunOptions:
+) -> TaskOptions:
     """Return how the selection's examples were made, as far as another task can."""
     made = selection.calibration
-    alike = str(made["task"]).startswith(f"{other.kind}:")
-    options = TaskOptions(
-        num_fewshot=made.get("num_fewshot") if alike else None,
-        answer=made.get("answer") or "letter",
-        protocol=made.get("protocol") or "standard",
+    alike = made.task.startswith(f"{other.kind}:")
+    return TaskOptions(
+        num_fewshot=(made.num_fewshot or None) if alike else None,
+        answer=made.answer or "letter",
+        protocol=made.protocol or "standard",
         data_dir=data_dir,
-        seed=int(made.get("seed", 0)),
+        seed=made.seed or 0,
     )
-    num_examples = max(1, int(made["num_examples"]))
-    return RunOptions(options=options, num_examples=num_examples)

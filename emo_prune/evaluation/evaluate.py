@@ -23,7 +23,7 @@ from emo_prune.evaluation.scoring import (
 )
 from emo_prune.evaluation.subject import Subject, subject
 from emo_prune.exports.export_selection import find_source
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress, Silent
 from emo_prune.tasks import EvaluationSet
 
 
@@ -57,7 +57,7 @@ class _Job:
 
 
 def evaluate_task(
-    request: EvaluateRequest, watcher: Watcher | None = None
+    request: EvaluateRequest, progress: Progress | None = None
 ) -> tuple[Results, Comparison | None]:
     """Score a checkpoint through lm-eval and compare it with its baseline.
 
@@ -65,12 +65,12 @@ def evaluate_task(
         CalibrationOverlap: a document to be scored has chosen experts.
         EmoPruneError: model, baseline or task cannot be used.
     """
-    (outcome,) = evaluate_tasks([request], watcher)
+    (outcome,) = evaluate_tasks([request], progress)
     return outcome
 
 
 def evaluate_tasks(
-    requests: Sequence[EvaluateRequest], watcher: Watcher | None = None
+    requests: Sequence[EvaluateRequest], progress: Progress | None = None
 ) -> Iterator[tuple[Results, Comparison | None]]:
     """Score several checkpoints; all are found and checked before the first is run.
 
@@ -79,24 +79,24 @@ def evaluate_tasks(
     Raises:
         CalibrationOverlap, EmoPruneError: as `evaluate_task`.
     """
-    watcher = watcher or Watcher()
-    jobs = [_prepare(request, watcher) for request in requests]
+    progress = progress or Silent()
+    jobs = [_prepare(request, progress) for request in requests]
     known: dict[object, Results] = {}
     for job in jobs:
-        results = _score(job, job.model, watcher)
+        results = _score(job, job.model, progress)
         if job.baseline is None:
             yield results, None
             continue
         if job.source is not None:
-            yield results, _controlled(job, job.baseline, job.source, results, watcher)
+            yield results, _controlled(job, job.baseline, job.source, results, progress)
             continue
         key = (job.baseline.folder, job.request.task, job.request.options)
         if key not in known:
-            known[key] = _score(job, job.baseline, watcher)
+            known[key] = _score(job, job.baseline, progress)
         yield results, compare(results, known[key])
 
 
-def _prepare(request: EvaluateRequest, watcher: Watcher) -> _Job:
+def _prepare(request: EvaluateRequest, progress: Progress) -> _Job:
     model = subject(request.model)
     baseline = None
     if request.controls:
@@ -115,11 +115,11 @@ def _prepare(request: EvaluateRequest, watcher: Watcher) -> _Job:
             source,
             baseline.folder,
             request.options.data_dir,
-            watcher,
+            progress,
         )
     documents = model.documents | (baseline.documents if baseline else frozenset())
     documents = documents.union(*(control.documents for control in controls))
-    scored = prompts_to_score(request, model, documents, watcher)
+    scored = prompts_to_score(request, model, documents, progress)
     return _Job(
         request=request,
         model=model,
@@ -168,19 +168,19 @@ def _source_of_controls(model: Subject, baseline: str | None) -> str:
 
 
 def _controlled(
-    job: _Job, whole: Subject, source: MoEModel, results: Results, watcher: Watcher
+    job: _Job, whole: Subject, source: MoEModel, results: Results, progress: Progress
 ) -> Comparison:
     """Score the source with all its experts and with those of each control."""
-    with masked_model(job.request, whole, source, job.scored, watcher) as model:
+    with masked_model(job.request, whole, source, job.scored, progress) as model:
         comparison = compare(results, model.whole())
         found = tuple(one.score(results, model) for one in job.controls)
     return replace(comparison, controls=found)
 
 
-def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:
-    watcher.say(f"loading {model.name}")
+def _score(job: _Job, model: Subject, progress: Progress) -> Results:
+    progress.say(f"loading {model.name}")
     total = sum(len(part.document_sha256) for part in job.scored.tasks)
-    with watcher.track(f"scoring {model.name}", total, "documents") as advance:
+    with progress.track(f"scoring {model.name}", total, "documents") as advance:
         results = evaluate(
             str(model.folder),
             job.scored,
@@ -190,7 +190,7 @@ def _score(job: _Job, model: Subject, watcher: Watcher) -> Results:
             device=job.request.device,
             dtype=job.request.dtype,
             progress=in_documents(advance, total),
-            say=watcher.say,
+            say=progress.say,
         )
-    say_if_truncated(results, watcher)
+    say_if_truncated(results, progress)
     return results

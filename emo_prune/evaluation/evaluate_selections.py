@@ -11,7 +11,7 @@ from emo_prune.evaluation.control_plans import WantedControl, plan_controls
 from emo_prune.evaluation.masked_model import masked_model
 from emo_prune.evaluation.scoring import WhatToScore, prompts_to_score
 from emo_prune.evaluation.subject import subject, subset_name
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress, Silent
 from emo_prune.selection import Selection, check_selection
 
 
@@ -24,7 +24,7 @@ class SelectionsRequest(WhatToScore):
 
 
 def evaluate_selections(
-    request: SelectionsRequest, watcher: Watcher | None = None
+    request: SelectionsRequest, progress: Progress | None = None
 ) -> Iterator[tuple[Results, Comparison | None]]:
     """Score a model, then what the export of each selection would be.
 
@@ -38,24 +38,24 @@ def evaluate_selections(
         FingerprintMismatch, BadSelection: a selection is not one for this model.
         EmoPruneError: model or task cannot be used.
     """
-    watcher = watcher or Watcher()
+    progress = progress or Silent()
     whole = subject(request.model)
     opened, identity = open_local(str(whole.folder))
     documents = set(whole.documents)
     for selection in request.selections:
         check_selection(selection, opened, identity)
-        documents.update(selection.calibration["documents"])
+        documents.update(selection.calibration.documents)
     planned = plan_controls(
         request.controls,
         request.selections,
         opened,
         whole.folder,
         request.options.data_dir,
-        watcher,
+        progress,
     )
     documents.update(*(one.documents for controls in planned for one in controls))
-    scored = prompts_to_score(request, whole, frozenset(documents), watcher)
-    with masked_model(request, whole, opened, scored, watcher) as model:
+    scored = prompts_to_score(request, whole, frozenset(documents), progress)
+    with masked_model(request, whole, opened, scored, progress) as model:
         baseline = model.whole()
         yield baseline, None
         for selection, controls in zip(request.selections, planned, strict=True):

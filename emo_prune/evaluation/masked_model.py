@@ -11,7 +11,7 @@ from emo_prune.architectures import MoEModel
 from emo_prune.evaluation import Results
 from emo_prune.evaluation.scoring import ScoringOptions, lent, score_named
 from emo_prune.evaluation.subject import Subject
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 from emo_prune.selection import Selection
 from emo_prune.tasks import EvaluationSet
 
@@ -28,12 +28,12 @@ class MaskedModel:
     name: str
     scored: EvaluationSet
     lm: ScoringLM
-    watcher: Watcher
+    progress: Progress
     known: dict[object, Results] = field(default_factory=dict)
 
     def whole(self) -> Results:
         """Score it with all its experts."""
-        return score_named(self.lm, self.scored, self.name, self.watcher)
+        return score_named(self.lm, self.scored, self.name, self.progress)
 
     def score(
         self, name: str, kept: Mapping[int, tuple[int, ...]], top_k: int
@@ -42,7 +42,7 @@ class MaskedModel:
         key = (tuple(kept.items()), top_k)
         if key not in self.known:
             with routing_among(self.loaded, self.opened, kept, top_k):
-                self.known[key] = score_named(self.lm, self.scored, name, self.watcher)
+                self.known[key] = score_named(self.lm, self.scored, name, self.progress)
         return replace(self.known[key], model=name)
 
 
@@ -52,21 +52,21 @@ def masked_model(
     whole: Subject,
     opened: MoEModel,
     scored: EvaluationSet,
-    watcher: Watcher,
+    progress: Progress,
 ) -> Iterator[MaskedModel]:
     """Load a model once, and lend it."""
     from emo_prune.models.loading import load_model
 
-    watcher.say(f"loading {whole.name}")
+    progress.say(f"loading {whole.name}")
     model = load_model(whole.folder, device=request.device, dtype=request.dtype)
-    with lent(model, whole.folder, request, watcher) as lm:
+    with lent(model, whole.folder, request, progress) as lm:
         yield MaskedModel(
             opened=opened,
             loaded=model,
             name=whole.name,
             scored=scored,
             lm=lm,
-            watcher=watcher,
+            progress=progress,
         )
 
 

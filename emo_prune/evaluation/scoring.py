@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from emo_prune.evaluation import Results, evaluate_with, refuse_overlap, scorer
 from emo_prune.evaluation.subject import Subject
-from emo_prune.progress import Advance, Watcher
+from emo_prune.progress import Advance, Progress
 from emo_prune.routing.calibration import chat_template
 from emo_prune.tasks import EvaluationSet, Task, TaskOptions, evaluation_set
 
@@ -40,7 +40,7 @@ class WhatToScore(ScoringOptions):
 
 
 def prompts_to_score(
-    request: WhatToScore, model: Subject, documents: Set[str], watcher: Watcher
+    request: WhatToScore, model: Subject, documents: Set[str], progress: Progress
 ) -> EvaluationSet:
     """Build the prompts of a request, none of them of the given documents.
 
@@ -50,28 +50,28 @@ def prompts_to_score(
     """
     from emo_prune.models.loading import load_tokenizer
 
-    watcher.say(f"building the prompts of {request.task.name}")
+    progress.say(f"building the prompts of {request.task.name}")
     render = None
     if request.task.kind == "examples":
         render = chat_template(load_tokenizer(model.folder))
     scored = evaluation_set(
         request.task, request.options, request.limit, render_messages=render
     )
-    check_overlap(scored, documents, request.allow_overlap, watcher)
+    check_overlap(scored, documents, request.allow_overlap, progress)
     return scored
 
 
 def check_overlap(
-    scored: EvaluationSet, documents: Set[str], allow: bool, watcher: Watcher
+    scored: EvaluationSet, documents: Set[str], allow: bool, progress: Progress
 ) -> None:
     """Raise `CalibrationOverlap` if documents are to be scored; or tell of them."""
     overlap = refuse_overlap(scored, documents, allow=allow)
     if overlap:
-        watcher.say(f"{overlap} documents to be scored have chosen experts")
+        progress.say(f"{overlap} documents to be scored have chosen experts")
 
 
 def lent(
-    model: Any, folder: Path, options: ScoringOptions, watcher: Watcher
+    model: Any, folder: Path, options: ScoringOptions, progress: Progress
 ) -> AbstractContextManager[ScoringLM]:
     """Lend a loaded model to lm-eval; `folder` holds its tokenizer."""
     from emo_prune.models.loading import load_tokenizer
@@ -81,26 +81,26 @@ def lent(
         load_tokenizer(folder),
         batch_size=options.batch_size,
         share_prefixes=options.share_prefixes,
-        say=watcher.say,
+        say=progress.say,
     )
 
 
 def score_named(
-    lm: ScoringLM, scored: EvaluationSet, name: str, watcher: Watcher
+    lm: ScoringLM, scored: EvaluationSet, name: str, progress: Progress
 ) -> Results:
     """Score by a lent model as it routes now, and tell of progress."""
     total = sum(len(part.document_sha256) for part in scored.tasks)
-    with watcher.track(f"scoring {name}", total, "documents") as advance:
+    with progress.track(f"scoring {name}", total, "documents") as advance:
         lm.tell(in_documents(advance, total))
         results = evaluate_with(lm, scored, name=name)
-    say_if_truncated(results, watcher)
+    say_if_truncated(results, progress)
     return results
 
 
-def say_if_truncated(results: Results, watcher: Watcher) -> None:
+def say_if_truncated(results: Results, progress: Progress) -> None:
     """Tell of prompts that did not fit into the model's context."""
     if results.num_truncated:
-        watcher.say(
+        progress.say(
             f"{results.num_truncated} prompts are longer than the model's context of "
             f"{results.settings.max_length} tokens; their beginning is left out"
         )

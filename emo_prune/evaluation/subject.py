@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from emo_prune.checkpoint import local_folder, name_of_folder
 from emo_prune.exports import (
@@ -15,6 +14,7 @@ from emo_prune.exports import (
     read_record,
     record_schema,
 )
+from emo_prune.facts import Calibration
 from emo_prune.selection import Selection
 
 
@@ -27,9 +27,9 @@ class Subject:
     record: ExportRecord | None
 
     @property
-    def calibration(self) -> Mapping[str, Any]:
-        """The facts of the calibration that chose its experts; empty for no export."""
-        return {} if self.record is None else self.record.selection.calibration
+    def calibration(self) -> Calibration | None:
+        """The calibration that chose its experts; None for no export."""
+        return None if self.record is None else self.record.selection.calibration
 
     @property
     def documents(self) -> frozenset[str]:
@@ -60,14 +60,14 @@ def subject(model: str) -> Subject:
 def subset_name(selection: Selection) -> str:
     """Return what results call the part of a model that a selection keeps."""
     source, budget = selection.model, selection.budget
-    kept = f"{budget['num_experts']} of {source['num_experts']} experts"
-    return f"{source['name']}, {kept}"
+    kept = f"{budget.num_experts} of {source.num_experts} experts"
+    return f"{source.name}, {kept}"
 
 
 def _documents(record: ExportRecord | None) -> Iterator[str]:
     if record is None:
         return
-    yield from record.selection.calibration["documents"]
+    yield from record.selection.calibration.documents
     parent = record.parent
     while parent is not None and parent.get("schema") != PRETRAIN_SCHEMA:
         yield from parent["selection"]["calibration"]["documents"]

@@ -9,14 +9,14 @@ def model_card(record: ExportRecord, *, has_source_card: bool) -> str:
     """Return README.md for an export: what it is, what was kept, how it was chosen."""
     selection = record.selection
     model, calibration = selection.model, selection.calibration
-    kept, total = selection.budget["num_experts"], model["num_experts"]
+    kept, total = selection.budget.num_experts, model.num_experts
     loads = (
         "It is a native `qwen2_moe` checkpoint: transformers loads it as it is."
         if record.layout == "qwen2_moe"
         else "Load it with transformers; "
         + (
             "`import emo_prune` first, which registers the `emo` architecture."
-            if model["model_type"] == "emo"
+            if model.model_type == "emo"
             else "the layout is that of the source."
         )
     )
@@ -27,15 +27,15 @@ def model_card(record: ExportRecord, *, has_source_card: bool) -> str:
         "- emo-prune",
         "- moe",
     ]
-    if "/" in model["name"]:
-        front_matter.append(f"base_model: {model['name']}")
+    if "/" in model.name:
+        front_matter.append(f"base_model: {model.name}")
     front_matter.append("---")
     lines = [
         *front_matter,
         "",
-        f"# {model['name']}, {kept} of {total} experts",
+        f"# {model.name}, {kept} of {total} experts",
         "",
-        f"The part of `{model['name']}` that the task `{calibration['task']}` uses: "
+        f"The part of `{model.name}` that the task `{calibration.task}` uses: "
         f"{kept} of {total} experts in each layer, "
         f"{record.num_bytes / 1e9:.2f} GB of {record.source_bytes / 1e9:.2f} GB. "
         "No weight was changed" + _changed(record) + f". {loads}",
@@ -44,13 +44,13 @@ def model_card(record: ExportRecord, *, has_source_card: bool) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| source | `{model['name']}`, revision `{model['revision'] or 'unknown'}` |",
-        f"| source fingerprint | `{model['fingerprint']}` |",
-        f"| chosen by | {selection.method['score']}"
-        + (", layer by layer (greedy)" if selection.method["greedy"] else "")
+        f"| source | `{model.name}`, revision `{model.revision or 'unknown'}` |",
+        f"| source fingerprint | `{model.fingerprint}` |",
+        f"| chosen by | {selection.method.score}"
+        + (", layer by layer (greedy)" if selection.method.greedy else "")
         + " |",
-        f"| chosen on | {calibration['num_examples']} examples of "
-        f"`{calibration['task']}`, {calibration['num_tokens']:,} tokens |",
+        f"| chosen on | {calibration.num_examples} examples of "
+        f"`{calibration.task}`, {calibration.num_tokens:,} tokens |",
         f"| experts per token | {selection.top_k} |",
         "",
         "Share of the routing that the kept experts held on those examples:",

@@ -28,7 +28,7 @@ from emo_prune.exports import (
 )
 from emo_prune.exports.plan import DEFAULT_SHARD_BYTES
 from emo_prune.exports.record import Layout
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress, Silent
 from emo_prune.selection import Selection
 
 
@@ -50,9 +50,9 @@ def plan_selection(
         FingerprintMismatch: the model is not the one the selection was made for.
         EmoPruneError: the model or selection cannot be used.
     """
-    revision = revision or selection.model["revision"]
+    revision = revision or selection.model.revision
     if remote:
-        name = model or str(selection.model["name"])
+        name = model or selection.model.name
         opened = open_model(name, revision, remote=True, cache=cache)
     else:
         name = str(local_folder(model or find_source(selection), revision))
@@ -70,17 +70,17 @@ def write_plan(
     destination: Path,
     *,
     force: bool = False,
-    watcher: Watcher | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Carry out a plan.
 
     Raises:
         ExportError: the output exists, does not fit, or cannot be written.
     """
-    watcher = watcher or Watcher()
-    with watcher.track("writing", planned.record.num_bytes, "bytes") as advance:
+    progress = progress or Silent()
+    with progress.track("writing", planned.record.num_bytes, "bytes") as advance:
         export(planned, destination, force=force, progress=advance)
-    say_what_was_not_kept(planned.model.checkpoint, watcher)
+    say_what_was_not_kept(planned.model.checkpoint, progress)
 
 
 def verify_folder(
@@ -88,7 +88,7 @@ def verify_folder(
     *,
     source: str | None = None,
     revision: str | None = None,
-    watcher: Watcher | None = None,
+    progress: Progress | None = None,
 ) -> VerificationReport:
     """Compare an export with its source, byte against byte.
 
@@ -98,8 +98,8 @@ def verify_folder(
     """
     record = read_record(folder)
     opened, _ = open_local(source or find_source(record.selection), revision)
-    watcher = watcher or Watcher()
-    with watcher.track("comparing", record.num_bytes, "bytes") as advance:
+    progress = progress or Silent()
+    with progress.track("comparing", record.num_bytes, "bytes") as advance:
         return _failures_named(lambda: verify_export(folder, opened, advance))
 
 
@@ -128,12 +128,12 @@ def find_source(selection: Selection) -> str:
     Raises:
         CheckpointError: it is nowhere to be found.
     """
-    name, wanted = str(selection.model["name"]), str(selection.model["fingerprint"])
+    name, wanted = selection.model.name, selection.model.fingerprint
     known = locate(wanted)
     if known is not None and Path(known).is_dir() and _is(known, wanted):
         return known
     if "/" in name:
-        return str(local_folder(name, selection.model["revision"]))
+        return str(local_folder(name, selection.model.revision))
     raise CheckpointError(
         "the checkpoint that the selection was made for is not found",
         where=name,

@@ -23,9 +23,9 @@ from emo_prune.exports import GradualExport, plan_export, read_record
 from emo_prune.exports.partial import replaced_of
 from emo_prune.exports.plan import DEFAULT_SHARD_BYTES
 from emo_prune.files import sha256_bytes, write_atomically
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress, Silent
 from emo_prune.routing import Ranks, current_ranks
-from emo_prune.routing.calibration import ChoiceOptions, calibrate
+from emo_prune.routing.calibration import calibrate
 from emo_prune.routing.streamed import StreamedRun, refuse_ranks, resumable
 from emo_prune.selection import NEED_OUTPUTS, Selection
 from emo_prune.selection.chooser import Chooser, model_facts, run_key
@@ -49,7 +49,7 @@ class Extraction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractRequest(ChoiceOptions):
+class ExtractRequest:
     """What to carve out of which model, layer by layer.
 
     model: a folder or a Hub id. remote: read a Hub id by byte ranges; nothing but
@@ -107,7 +107,7 @@ class _Output:
 
 
 def extract_experts(
-    request: ExtractRequest, watcher: Watcher | None = None
+    request: ExtractRequest, progress: Progress | None = None
 ) -> Extracted:
     """Choose experts layer by layer and write each layer as it is chosen.
 
@@ -120,7 +120,7 @@ def extract_experts(
         StaleRun: the interrupted run was another one.
         EmoPruneError: model, task or examples cannot be used, or the output written.
     """
-    watcher = watcher or Watcher()
+    progress = progress or Silent()
     refuse_ranks(current_ranks(), "extract")
     state = _state_of(request)
     model = open_model(
@@ -133,15 +133,15 @@ def extract_experts(
     else:
         opened = downloaded(model, request.model)
     outputs = _outputs(opened.model, request)
-    with resumable(state, watcher), _discarding(outputs, state):
-        selections = _walk(request, opened, outputs, state, watcher)
+    with resumable(state, progress), _discarding(outputs, state):
+        selections = _walk(request, opened, outputs, state, progress)
         subsets = {
             output.extraction.checkpoint: _finish(
-                opened.model, output, selection, request, watcher
+                opened.model, output, selection, request, progress
             )
             for output, selection in zip(outputs, selections, strict=True)
         }
-    say_what_was_not_kept(opened.model.checkpoint, watcher)
+    say_what_was_not_kept(opened.model.checkpoint, progress)
     return Extracted(
         subsets=tuple(subsets[wanted.checkpoint] for wanted in request.extractions),
         bytes_read=opened.model.checkpoint.source.bytes_read,
@@ -209,12 +209,14 @@ def _walk(
     opened: Opened,
     outputs: Sequence[_Output],
     state: Path,
-    watcher: Watcher,
+    progress: Progress,
 ) -> list[Selection]:
     """Walk the layers; what is chosen is written, but for what belongs to no layer."""
     model = opened.model
     calibrated = [
-        calibrate(output.extraction.task, request, model.config, opened.folder, watcher)
+        calibrate(
+            output.extraction.task, request, model.config, opened.folder, progress
+        )
         for output in outputs
     ]
     choosers = [output.chooser for output in outputs]
@@ -253,7 +255,7 @@ def _walk(
         calibrated,
         [chooser.choose for chooser in choosers],
         Ranks(),
-        watcher,
+        progress,
         start=start,
         after_layer=after_layer,
     )
@@ -293,14 +295,14 @@ def _finish(
     output: _Output,
     selection: Selection,
     request: ExtractRequest,
-    watcher: Watcher,
+    progress: Progress,
 ) -> Subset:
     """Write what belongs to no layer, give the folder its name, add the selection."""
     plan = plan_export(model, selection, max_shard_bytes=request.max_shard_bytes)
     layers = range(model.num_layers)
     done = [t.name for index in layers for t in output.tensors(model, index)]
     if output.export.folder.is_held:
-        with watcher.track("writing the rest", plan.num_bytes, "bytes") as advance:
+        with progress.track("writing the rest", plan.num_bytes, "bytes") as advance:
             output.export.finish(plan, done, advance, force=output.replacing)
     else:  # it had got its name before the run was interrupted
         output.export.check_published(selection)

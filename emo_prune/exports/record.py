@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import emo_prune
 from emo_prune.errors import ExportError
 from emo_prune.files import readable_json, strict_json
-from emo_prune.selection import Selection, selection_from_json
+from emo_prune.selection import Selection
+from emo_prune.version import __version__
 
 RECORD = "emo_prune.json"
 SCHEMA = "emo-prune/export/1"
@@ -42,7 +42,7 @@ class ExportRecord:
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the source."""
-        return str(self.selection.model["fingerprint"])
+        return self.selection.model.fingerprint
 
     def to_text(self) -> str:
         """Return the text of emo_prune.json."""
@@ -54,9 +54,9 @@ class ExportRecord:
             "left_out": list(self.left_out),
             "dropped_tensors": list(self.dropped_tensors),
             "selection_sha256": self.selection_sha256,
-            "selection": self.selection.to_json(),
+            "selection": self.selection.to_dict(),
             "parent": self.parent,
-            "versions": {"emo_prune": emo_prune.__version__},
+            "versions": {"emo_prune": __version__},
         }
         return readable_json(value)
 
@@ -82,7 +82,7 @@ def read_record(folder: Path) -> ExportRecord:
             raise ValueError(f"schema {value['schema']!r}")
         record = ExportRecord(
             layout=value["layout"],
-            selection=selection_from_json(value["selection"], RECORD),
+            selection=Selection.from_value(value["selection"], RECORD),
             selection_sha256=value["selection_sha256"],
             left_out=value["left_out"],
             dropped_tensors=value["dropped_tensors"],

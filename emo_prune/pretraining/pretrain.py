@@ -10,7 +10,7 @@ from typing import Any
 
 from emo_prune.errors import BadRecipe
 from emo_prune.pretraining import Recipe, Variant
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 
 _TOKENIZER_BYTES = 200_000_000  # of the corpus; more text hardly changes the merges
 
@@ -58,7 +58,7 @@ class Pretrained:
     record: dict[str, Any]
 
 
-def pretrain(request: PretrainRequest, watcher: Watcher) -> Pretrained:
+def pretrain(request: PretrainRequest, progress: Progress) -> Pretrained:
     """Train a model and write it; under `torchrun`, in all processes together.
 
     Raises:
@@ -79,14 +79,14 @@ def pretrain(request: PretrainRequest, watcher: Watcher) -> Pretrained:
     state.wait_for_everyone()
     try:
         with state.main_process_first():
-            tokenizer = _tokenizer(request, run, watcher)
-            cache = _tokens(request, tokenizer, watcher)
+            tokenizer = _tokenizer(request, run, progress)
+            cache = _tokens(request, tokenizer, progress)
         training = _Training(request, run, tokenizer, cache, state.num_processes)
         if state.is_main_process:
             run.claim(training.identity())
         state.wait_for_everyone()
         with quiet_transformers():
-            return training.run(watcher, is_main=state.is_main_process)
+            return training.run(progress, is_main=state.is_main_process)
     finally:
         run.release()
 
@@ -115,7 +115,7 @@ def _check(request: PretrainRequest) -> None:
     check_destination(None, request.output, force=request.force, kind=PRETRAINED)
 
 
-def _tokenizer(request: PretrainRequest, run: Any, watcher: Watcher) -> Any:
+def _tokenizer(request: PretrainRequest, run: Any, progress: Progress) -> Any:
     from emo_prune.models.loading import load_tokenizer
     from emo_prune.pretraining.documents import open_corpus
     from emo_prune.pretraining.tokenizer import train_tokenizer
@@ -128,7 +128,9 @@ def _tokenizer(request: PretrainRequest, run: Any, watcher: Watcher) -> Any:
             corpus = open_corpus(request.data)
             every = -(-corpus.size() // _TOKENIZER_BYTES) or 1
             texts = (document.text for document in islice(corpus, 0, None, every))
-            watcher.say(f"training a tokenizer of {request.recipe.vocab_size:,} tokens")
+            progress.say(
+                f"training a tokenizer of {request.recipe.vocab_size:,} tokens"
+            )
             tokenizer = train_tokenizer(texts, request.recipe.vocab_size)
         tokenizer.save_pretrained(run.tokenizer)
     tokenizer = load_tokenizer(run.tokenizer)  # always the one that is written
@@ -154,12 +156,12 @@ def _checked_tokenizer(tokenizer: Any, recipe: Recipe) -> Any:
     return tokenizer
 
 
-def _tokens(request: PretrainRequest, tokenizer: Any, watcher: Watcher) -> Any:
+def _tokens(request: PretrainRequest, tokenizer: Any, progress: Progress) -> Any:
     from emo_prune.pretraining.documents import open_corpus
     from emo_prune.pretraining.token_cache import tokenized
 
     size = open_corpus(request.data).size()
-    with watcher.track("tokens", size, "bytes") as advance:
+    with progress.track("tokens", size, "bytes") as advance:
         return tokenized(request.data, tokenizer, request.cache, advance)
 
 
@@ -201,7 +203,7 @@ class _Training:
             "initialised_from": self.initialised_from,
         }
 
-    def run(self, watcher: Watcher, *, is_main: bool) -> Pretrained:
+    def run(self, progress: Progress, *, is_main: bool) -> Pretrained:
         from emo_prune.pretraining.publish import publish_model
         from emo_prune.pretraining.trainer import MetricsFile, PoolTrainer
 
@@ -211,11 +213,11 @@ class _Training:
         checkpoint = self.folder.last_checkpoint()
         done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
         if checkpoint:
-            watcher.say(f"going on after step {done:,}")
+            progress.say(f"going on after step {done:,}")
         steps = self.arguments.max_steps
         tokens = (steps - done) * recipe.tokens_per_step
-        with watcher.track(f"training {self.request.variant}", tokens, "tokens") as go:
-            trainer.add_callback(_progress(recipe, steps, watcher, go))
+        with progress.track(f"training {self.request.variant}", tokens, "tokens") as go:
+            trainer.add_callback(_progress(recipe, steps, progress, go))
             trainer.train(
                 resume_from_checkpoint=str(checkpoint) if checkpoint else None
             )
@@ -286,7 +288,7 @@ def _fingerprint(folder: Path | None) -> str | None:
 
 
 def _progress(
-    recipe: Recipe, steps: int, watcher: Watcher, advance: Callable[[int], None]
+    recipe: Recipe, steps: int, progress: Progress, advance: Callable[[int], None]
 ) -> Any:
     """Return a callback that tells of steps, and now and then of the loss."""
     from transformers import TrainerCallback
@@ -299,7 +301,7 @@ def _progress(
             self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any
         ) -> None:
             if logs and "grad_norm" in logs:
-                watcher.say(
+                progress.say(
                     f"step {state.global_step:,} of {steps:,}: loss {logs['loss']:.3f}"
                 )
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from emo_prune.errors import OutputExists
+from emo_prune.errors import OutputExists, Parameter
 from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 from emo_prune.reports.table import new_table
 from emo_prune.tasks import parse_task
 
@@ -73,7 +73,7 @@ def make_quickstart(folder: Path) -> QuickstartFiles:
         raise OutputExists(
             "the folder exists already",
             where=folder,
-            hint="remove it, or choose another with -o",
+            hint=("remove it, or choose another ", Parameter("output")),
         )
     ours, files = QuickstartFiles(folder=DATA), QuickstartFiles(folder=folder)
     folder.mkdir(parents=True)
@@ -85,7 +85,7 @@ def make_quickstart(folder: Path) -> QuickstartFiles:
 
 
 def measure_quickstart(
-    files: QuickstartFiles, watcher: Watcher
+    files: QuickstartFiles, progress: Progress
 ) -> dict[str, dict[str, float]]:
     """Return, for each world, the accuracy of each of the four models in per cent."""
     cells = [
@@ -109,7 +109,7 @@ def measure_quickstart(
     ]
     found: dict[str, dict[str, float]] = {world: {} for world in WORLDS}
     for (world, name, _), (results, _) in zip(
-        cells, evaluate_tasks(requests, watcher), strict=True
+        cells, evaluate_tasks(requests, progress), strict=True
     ):
         found[world][name] = round(100 * results.value, 2)
     return found

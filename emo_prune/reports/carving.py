@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 
 from emo_prune.carving import CarvingRecord
 from emo_prune.reports.table import new_table
-from emo_prune.reports.units import format_count
+from emo_prune.units import format_count
 
 ENERGIES = {
     "picked_energy": "picked",

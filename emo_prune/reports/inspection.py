@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 
 from emo_prune.architectures import Carving, Inspection
 from emo_prune.reports.table import new_table
-from emo_prune.reports.units import format_bytes, format_count
+from emo_prune.units import format_bytes, format_count
 
 
 def inspection_table(inspection: Inspection) -> RenderableType:

@@ -13,9 +13,9 @@ def selection_table(selection: Selection) -> RenderableType:
     model, budget = selection.model, selection.budget
     calibration = selection.calibration
     table = new_table(
-        f"{model['name']}: {budget['num_experts']} of {model['num_experts']} experts, "
-        f"by {selection.method['score']} on {calibration['num_examples']} examples "
-        f"({calibration['num_tokens']:,} tokens) of {calibration['task']}",
+        f"{model.name}: {budget.num_experts} of {model.num_experts} experts, "
+        f"by {selection.method.score} on {calibration.num_examples} examples "
+        f"({calibration.num_tokens:,} tokens) of {calibration.task}",
         "layer",
         "effective experts",
         "kept picks",

@@ -18,7 +18,7 @@ from emo_prune.reports.swept import (
     task_scale,
 )
 from emo_prune.reports.table import new_table
-from emo_prune.reports.units import format_bytes
+from emo_prune.units import format_bytes
 
 _COLUMNS = 6  # side by side; more tasks go into a table below
 

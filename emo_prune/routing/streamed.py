@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import FolderSource
-from emo_prune.errors import OutputExists, SettingsError, StaleRun
+from emo_prune.errors import OutputExists, Parameter, SettingsError, StaleRun, Text
 from emo_prune.files import digest_of, versions
 from emo_prune.models.memory import free_memory
 from emo_prune.models.placement import DTYPES, check_placement
-from emo_prune.progress import Watcher
+from emo_prune.options import ChoiceOptions, PlacementOptions
+from emo_prune.progress import Progress
 from emo_prune.routing import LayerRouting, Ranks
-from emo_prune.routing.calibration import Calibrated, ChoiceOptions, RunOptions
+from emo_prune.routing.calibration import Calibrated
+from emo_prune.units import parse_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +59,7 @@ class StreamedRun:
         calibrated: Sequence[Calibrated],
         choose: Sequence[Choose | None],
         ranks: Ranks,
-        watcher: Watcher,
+        progress: Progress,
         *,
         start: Start = lambda _done, _notes: None,
         after_layer: AfterLayer = lambda _index, _held: {},
@@ -79,10 +81,10 @@ class StreamedRun:
         saved = self._saved(calibrated, device)
         resuming = saved is not None and saved.path.exists()
         if self.options.resume and not resuming:
-            watcher.say("there is nothing to go on from; starting at the first layer")
-        watcher.say(f"reading {self.model.checkpoint.name} layer by layer")
+            progress.say("there is nothing to go on from; starting at the first layer")
+        progress.say(f"reading {self.model.checkpoint.name} layer by layer")
         skeleton = self._skeleton(device)
-        memory = self.options.max_memory or free_memory() // 2
+        memory = _memory(self.options)
         room = memory // len(calibrated)
         calibrations = [
             self._calibration(skeleton, ranks, part, chooser, room, resuming=resuming)
@@ -91,7 +93,7 @@ class StreamedRun:
         done, notes = 0, dict[str, Any]()
         if saved is not None and resuming:
             done, notes = saved.load(self.model, calibrations)
-            watcher.say(f"going on after layer {done - 1}")
+            progress.say(f"going on after layer {done - 1}")
             _choose_again(calibrations)
         start(done, notes)
 
@@ -112,7 +114,7 @@ class StreamedRun:
         )
         tokens = sum(calibration.num_tokens for calibration in calibrations)
         visits = walk.num_visits(done, greedy=choose[0] is not None)
-        with watcher.track("observing routing", visits * tokens, "tokens") as advance:
+        with progress.track("observing routing", visits * tokens, "tokens") as advance:
             replace(walk, progress=advance).run(calibrations, done)
         return [calibration.routing for calibration in calibrations]
 
@@ -127,9 +129,9 @@ class StreamedRun:
         batches = [b.input_ids for part in calibrated for b in part.batches]
         key = {
             **self.key,
-            "tokens": [part.facts["tokens_sha256"] for part in calibrated],
+            "tokens": [part.tokens_sha256 for part in calibrated],
             "batches": digest_of(ids.numpy().tobytes() for ids in batches),
-            "dtype": resolved_dtype(self.model, self.options),
+            "dtype": resolved_dtype(self.model, self.options.dtype),
             "device": device.type,
             "files": _stamps(self.model),
             "versions": versions("emo-prune", "torch", "transformers"),
@@ -148,7 +150,7 @@ class StreamedRun:
         from emo_prune.models.loading import missing_weights
         from emo_prune.models.skeleton import build_skeleton
 
-        dtype = resolved_dtype(self.model, self.options)
+        dtype = resolved_dtype(self.model, self.options.dtype)
         skeleton = build_skeleton(self.folder, device=device, dtype=dtype)
         prefix = f"{skeleton.model.base_model_prefix}."
         stored = {tensor.name.removeprefix(prefix) for tensor in self.model.other}
@@ -189,7 +191,7 @@ def _choose_again(calibrations: Sequence[Calibration]) -> None:
 
 
 @contextlib.contextmanager
-def resumable(state: Path | None, watcher: Watcher) -> Iterator[None]:
+def resumable(state: Path | None, progress: Progress) -> Iterator[None]:
     """Forget a run's state when the block ends well; else say how to go on.
 
     With None there is no state: nothing is said or removed.
@@ -200,13 +202,20 @@ def resumable(state: Path | None, watcher: Watcher) -> Iterator[None]:
         raise  # what is there belongs to another run
     except BaseException:
         if state is not None and state.exists():
-            watcher.say(f"{state} holds the layers that are done: --resume goes on")
+            progress.say(f"{state} holds the layers that are done: resume goes on")
         raise
     if state is not None:
         state.unlink(missing_ok=True)
 
 
-def must_stream(model: MoEModel, options: RunOptions, ranks: Ranks) -> bool:
+def _memory(options: ChoiceOptions) -> int:
+    """Return the bytes for hidden states and the layer read ahead."""
+    if options.max_memory is None:
+        return free_memory() // 2
+    return parse_bytes(options.max_memory, Parameter("max_memory"))
+
+
+def must_stream(model: MoEModel, options: PlacementOptions, ranks: Ranks) -> bool:
     """Tell whether a model does not fit into free memory, but can be run by layers."""
     if model.config.get("quantization_config") or options.device == "auto":
         return False
@@ -221,21 +230,21 @@ def must_stream(model: MoEModel, options: RunOptions, ranks: Ranks) -> bool:
     return ranks.agree(too_large)
 
 
-def _bytes_in_memory(model: MoEModel, options: RunOptions) -> int:
+def _bytes_in_memory(model: MoEModel, options: PlacementOptions) -> int:
     """Return the memory a model takes while it is loaded whole."""
     size = model.checkpoint.num_bytes * 13 // 10  # some experts are there twice
     stored = {tensor.dtype for tensor in model.checkpoint.tensors.values()}
     return 2 * size if options.dtype == "float32" and "F32" not in stored else size
 
 
-def resolved_dtype(model: MoEModel, options: RunOptions) -> str:
+def resolved_dtype(model: MoEModel, dtype: str) -> str:
     """Return the dtype to compute in: as asked, as config.json says, or as stored.
 
     A config that does not say means the floating-point type of most weights. A
     quantised model keeps "auto", for transformers to decide.
     """
-    if options.dtype != "auto" or model.config.get("quantization_config"):
-        return options.dtype
+    if dtype != "auto" or model.config.get("quantization_config"):
+        return dtype
     said = model.config.get("dtype") or model.config.get("torch_dtype")
     if isinstance(said, str) and said.removeprefix("torch.") in DTYPES:
         return said.removeprefix("torch.")
@@ -273,12 +282,12 @@ def _stamps(model: MoEModel) -> list[list[Any]]:
     return [[shard, stat.st_size, stat.st_mtime_ns] for shard, stat in found]
 
 
-def refuse_ranks(ranks: Ranks, option: str) -> None:
+def refuse_ranks(ranks: Ranks, what: Text) -> None:
     """Raise `SettingsError` for what a single process alone can do."""
     if ranks.size > 1:
         raise SettingsError(
             "this works in one process alone",
-            where=option,
+            where=what,
             got=f"{ranks.size} processes",
             expected="1",
             hint="run it without torchrun",

@@ -1,9 +1,8 @@
 """Which experts stay: scores, budgets, the choice, and the files that hold them.
 
-`resolve_budget` turns `--keep` into a number the router can live with, `select` (or
-`choose_layer`, one layer at a time) chooses, `Selection` is what is written, and
-`check_selection` says whether it fits a model. Needs no model in memory; what needs
-numpy is imported when it is first asked for, so that `export` starts at once.
+`select` is the verb, `Selection` what it writes, `check_selection` says whether one
+fits a model. What needs numpy is imported when it is first asked for, so that `export`
+starts at once.
 """
 
 from __future__ import annotations
@@ -13,54 +12,59 @@ from typing import TYPE_CHECKING
 from emo_prune.architectures import Limits
 from emo_prune.lazy import lazy_names
 from emo_prune.selection.budget import Budget, Keep, parse_keep, resolve_budget
-from emo_prune.selection.selection import (
+from emo_prune.selection.document import (
+    KeptExperts,
     LayerSelection,
+    Method,
     Selection,
     check_selection,
-    parse_selection,
-    selection_from_json,
-    selection_schema,
+    load_selection,
 )
+from emo_prune.selection.scores import check_score, needs_outputs, score, score_names
 
 if TYPE_CHECKING:
-    from emo_prune.selection.choose import choose_at_random, choose_layer, select
-    from emo_prune.selection.scores import NEED_OUTPUTS, SCORE_NAMES, check_score
+    from emo_prune.selection.choose import choose_at_random, choose_layer
+    from emo_prune.selection.chooser import Chooser, source_model
     from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
+    from emo_prune.selection.selecting import reselect, select
 
 __all__ = [
-    "NEED_OUTPUTS",
-    "SCORE_NAMES",
     "Budget",
+    "Chooser",
     "Keep",
+    "KeptExperts",
     "LayerSelection",
     "Limits",
+    "Method",
     "ScoresFile",
     "Selection",
     "check_score",
     "check_selection",
     "choose_at_random",
     "choose_layer",
+    "load_selection",
+    "needs_outputs",
     "parse_keep",
-    "parse_selection",
     "read_scores",
+    "reselect",
     "resolve_budget",
+    "score",
+    "score_names",
     "select",
-    "selection_from_json",
-    "selection_schema",
+    "source_model",
     "write_scores",
 ]
 
 _HOMES = {
-    "NEED_OUTPUTS": "scores",
-    "SCORE_NAMES": "scores",
+    "Chooser": "chooser",
     "ScoresFile": "scores_file",
-    "check_score": "scores",
     "choose_at_random": "choose",
     "choose_layer": "choose",
     "read_scores": "scores_file",
-    "select": "choose",
+    "reselect": "selecting",
+    "select": "selecting",
+    "source_model": "chooser",
     "write_scores": "scores_file",
 }
-
 
 __getattr__ = lazy_names(__name__, _HOMES)

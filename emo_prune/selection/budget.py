@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from emo_prune.architectures import Limits
-from emo_prune.errors import BudgetError
+from emo_prune.errors import BudgetError, Parameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +25,13 @@ class Keep:
         return math.floor((self.share or 0.0) * num_experts + 1e-9)
 
 
-def parse_keep(text: str) -> Keep:
+def parse_keep(keep: str | int | float, where: Parameter = Parameter("keep")) -> Keep:
     """Read `12.5%`, `0.125` or `16`.
 
     Raises:
         BudgetError: it is none of these, or not above zero.
     """
-    raw = text.strip()
+    raw = str(keep).strip()
     try:
         if raw.endswith("%"):
             share, count = float(raw[:-1]) / 100, None
@@ -47,10 +47,10 @@ def parse_keep(text: str) -> Keep:
         return Keep(text=raw, share=None, count=count)
     raise BudgetError(
         "the budget is not a share or a number of experts",
-        where="--keep",
-        got=repr(text),
+        where=where,
+        got=f"{keep!r:.200}",
         expected="12.5%, 0.125 or 16",
-        hint="try --keep 12.5%",
+        hint=("try ", Parameter(where.name, "12.5%")),
     )
 
 
@@ -78,26 +78,26 @@ def resolve_budget(keep: Keep, limits: Limits, *, lower_top_k: bool = False) -> 
     if wanted > total:
         raise BudgetError(
             "the budget asks for more experts than the model has",
-            where="--keep",
+            where=Parameter("keep"),
             got=f"{keep.text}, that is {wanted}",
             expected=f"at most {total}",
-            hint=f"use --keep {total} or less",
+            hint=("use ", Parameter("keep", total), " or less"),
         )
     least = limits.least(lower_top_k=lower_top_k)
     if wanted < least:
         lowest = limits.least(lower_top_k=True)
         share = 100 * least / total
+        lower = Parameter("lower_top_k", True)
+        fewer = (", or ", lower, " to let the router pick fewer")
         raise BudgetError(
             "the budget keeps fewer experts than the router needs",
-            where="--keep",
+            where=Parameter("keep"),
             got=f"{keep.text}, that is {wanted} of {total} experts",
             expected=f"at least {least} (the router picks {limits.top_k} a token"
             + (f" from {limits.num_groups} groups)" if limits.group_picks else ")"),
-            hint=f"use --keep {least} ({share:g}%) or more"
-            + (
-                ", or --lower-top-k to let the router pick fewer"
-                if not lower_top_k and wanted >= lowest
-                else ""
+            hint=(
+                *("use ", Parameter("keep", least), f" ({share:g}%) or more"),
+                fewer if not lower_top_k and wanted >= lowest else "",
             ),
         )
     _check_groups(wanted, limits)
@@ -112,9 +112,11 @@ def _check_groups(wanted: int, limits: Limits) -> None:
         down = wanted - wanted % limits.num_groups
         raise BudgetError(
             "the router's groups must stay equally large",
-            where="--keep",
+            where=Parameter("keep"),
             got=f"{wanted} experts for {limits.num_groups} groups",
             expected=f"a multiple of {limits.num_groups}",
-            hint=f"use --keep {down or limits.num_groups} or "
-            f"--keep {down + limits.num_groups}",
+            hint=(
+                *("use ", Parameter("keep", down or limits.num_groups)),
+                *(" or ", Parameter("keep", down + limits.num_groups)),
+            ),
         )

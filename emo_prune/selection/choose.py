@@ -11,8 +11,8 @@ from emo_prune.architectures import Limits
 from emo_prune.errors import RoutingError
 from emo_prune.routing.counts import LayerRouting, Sums
 from emo_prune.selection.budget import Budget
+from emo_prune.selection.document import LayerSelection
 from emo_prune.selection.scores import random_scores, score_layer
-from emo_prune.selection.selection import LayerSelection
 
 
 def choose_layer(
@@ -43,20 +43,6 @@ def choose_layer(
         retained_picks=_share(picks[held].sum(), picks[routed].sum()),
         stability=stability,
         effective_experts=_effective(picks[routed]),
-    )
-
-
-def select(
-    routing: Sequence[LayerRouting],
-    limits: Limits,
-    budget: Budget,
-    *,
-    score: str,
-    seed: int = 0,
-) -> tuple[LayerSelection, ...]:
-    """Choose the experts of every layer from one pass of routing."""
-    return tuple(
-        choose_layer(layer, limits, budget, score=score, seed=seed) for layer in routing
     )
 
 

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from emo_prune.architectures import MoEModel
+from emo_prune.architectures import Limits, MoEModel
+from emo_prune.facts import SELECTING, Calibration, SourceModel
 from emo_prune.files import versions
+from emo_prune.options import BudgetOptions
+from emo_prune.progress import Progress
 from emo_prune.routing import LayerRouting
-from emo_prune.routing.calibration import ChoiceOptions
-from emo_prune.selection import (
-    Budget,
+from emo_prune.selection.budget import Budget, parse_keep, resolve_budget
+from emo_prune.selection.document import (
+    KeptExperts,
     LayerSelection,
-    Limits,
+    Method,
     Selection,
-    check_score,
-    choose_layer,
-    resolve_budget,
 )
+from emo_prune.selection.scores import needs_outputs, score_packages
+
+if TYPE_CHECKING:
+    from emo_prune.routing import Batch
+
+Combine = Callable[[LayerRouting], LayerRouting]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chooser:
-    """Chooses the experts of each layer it is shown, and remembers the choices."""
+    """Chooses the experts of each layer it is shown, and remembers the choices.
+
+    greedy: each layer is observed with the earlier ones already pruned.
+    """
 
     limits: Limits
     budget: Budget
@@ -33,22 +42,37 @@ class Chooser:
     chosen: list[LayerSelection] = field(default_factory=list)
 
     @classmethod
-    def of(cls, model: MoEModel, options: ChoiceOptions, *, greedy: bool) -> Chooser:
+    def of(
+        cls, limits: Limits, options: BudgetOptions, *, seed: int, greedy: bool = False
+    ) -> Chooser:
         """Return a chooser for a model, before anything is loaded.
 
         Raises:
-            BudgetError, SelectionError: the budget or the score is not possible.
+            BudgetError: the budget is not possible.
         """
-        check_score(options.score)
-        limits = Limits.of(model)
+        budget = resolve_budget(
+            parse_keep(options.keep), limits, lower_top_k=options.lower_top_k
+        )
         return cls(
             limits=limits,
-            budget=resolve_budget(
-                options.keep, limits, lower_top_k=options.lower_top_k
-            ),
+            budget=budget,
             score=options.score,
-            seed=options.options.seed,
+            seed=seed,
             greedy=greedy,
+        )
+
+    @property
+    def method(self) -> Method:
+        """What a selection says of how it was chosen."""
+        return Method(score=self.score, greedy=self.greedy, seed=self.seed)
+
+    @property
+    def kept_experts(self) -> KeptExperts:
+        """What a selection says of its budget."""
+        return KeptExperts(
+            keep=self.budget.num_experts / max(self.limits.num_experts.values()),
+            num_experts=self.budget.num_experts,
+            num_experts_per_tok=self.budget.top_k,
         )
 
     @property
@@ -59,64 +83,97 @@ class Chooser:
             for layer, total in self.limits.num_experts.items()
         }
 
+    @property
+    def needs_outputs(self) -> bool:
+        """Whether the experts' outputs must be observed."""
+        return needs_outputs(self.score)
+
     def choose(self, routing: LayerRouting) -> tuple[int, ...]:
         """Choose the experts of the next layer; return their ids, ascending."""
+        from emo_prune.selection.choose import choose_layer  # needs numpy
+
         layer = choose_layer(
             routing, self.limits, self.budget, score=self.score, seed=self.seed
         )
         self.chosen.append(layer)
         return layer.kept
 
-    def selection(
-        self, model_facts: Mapping[str, Any], calibration: Mapping[str, Any]
-    ) -> Selection:
+    def observe(
+        self,
+        loaded: Any,
+        model: MoEModel,
+        batches: Sequence[Batch],
+        progress: Progress,
+        combine: Combine = lambda routing: routing,
+    ) -> list[LayerRouting]:
+        """Run batches through a loaded model, choose, and return the layers' routing.
+
+        `combine` adds up what several processes have counted. A greedy choice prunes
+        the model in place for the time it is observed.
+
+        Raises:
+            RoutingError: a router gives NaN, or there are no experts where they should
+                be.
+        """
+        from emo_prune.routing import observe, observe_greedy
+
+        passes = len(model.layers) if self.greedy else 1
+        tokens = passes * sum(int(batch.attention_mask.sum()) for batch in batches)
+        with progress.track("observing routing", tokens, "tokens") as advance:
+            if self.greedy:
+                return observe_greedy(
+                    loaded,
+                    model.architecture,
+                    batches,
+                    self.choose,
+                    self.budget.top_k,
+                    outputs=self.needs_outputs,
+                    progress=advance,
+                    combine=combine,
+                )
+            layers = observe(
+                loaded,
+                model.architecture,
+                batches,
+                outputs=self.needs_outputs,
+                progress=advance,
+                combine=combine,
+            )
+        for layer in layers:
+            self.choose(layer)
+        return layers
+
+    def selection(self, model: SourceModel, calibration: Calibration) -> Selection:
         """Return the selection, once every layer has been chosen."""
         return Selection(
-            model=model_facts,
+            model=model,
             calibration=calibration,
-            method=method_facts(self.score, self.greedy, self.seed),
-            budget=budget_facts(self.budget, self.limits),
+            method=self.method,
+            budget=self.kept_experts,
             layers=tuple(self.chosen),
-            versions=versions("emo-prune", "torch", "transformers", "lm-eval"),
+            versions=versions(*SELECTING, *score_packages(self.score)),
         )
 
 
-def model_facts(model: MoEModel, identity: str) -> dict[str, Any]:
-    """Return what a selection says of its model; `identity` is the fingerprint."""
-    return {
-        "name": model.checkpoint.name,
-        "revision": model.checkpoint.revision,
-        "fingerprint": identity,
-        "model_type": model.architecture.model_type,
-        "num_experts": model.num_experts,
-        "num_shared_experts": model.num_shared_experts,
-        "num_experts_per_tok": model.top_k,
-    }
+def source_model(model: MoEModel, fingerprint: str) -> SourceModel:
+    """Return what documents say of a model."""
+    return SourceModel(
+        name=model.checkpoint.name,
+        revision=model.checkpoint.revision,
+        fingerprint=fingerprint,
+        model_type=model.architecture.model_type,
+        num_experts=model.num_experts,
+        num_shared_experts=model.num_shared_experts,
+        num_experts_per_tok=model.top_k,
+    )
 
 
-def method_facts(score: str, greedy: bool, seed: int) -> dict[str, Any]:
-    """Return what a selection says of how it was chosen."""
-    return {"score": score, "greedy": greedy, "seed": seed}
-
-
-def budget_facts(budget: Budget, limits: Limits) -> dict[str, Any]:
-    """Return what a selection says of its budget."""
-    return {
-        "keep": budget.num_experts / max(limits.num_experts.values()),
-        "num_experts": budget.num_experts,
-        "num_experts_per_tok": budget.top_k,
-    }
-
-
-def run_key(model_identity: str, choosers: Sequence[Chooser]) -> dict[str, Any]:
+def run_key(fingerprint: str, choosers: Sequence[Chooser]) -> dict[str, Any]:
     """Return what an interrupted run and its continuation must choose alike."""
     return {
-        "model": model_identity,
+        "model": fingerprint,
         "choices": [
-            {
-                **method_facts(chooser.score, chooser.greedy, chooser.seed),
-                **budget_facts(chooser.budget, chooser.limits),
-            }
+            {**chooser.method.to_dict(), **chooser.kept_experts.to_dict()}
             for chooser in choosers
         ],
     }

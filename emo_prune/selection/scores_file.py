@@ -8,29 +8,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from emo_prune.architectures import Limits
-from emo_prune.errors import BadSelection
+from emo_prune.artifacts import Count, Part, convert
+from emo_prune.errors import BadSelection, Command
+from emo_prune.facts import Calibration, SourceModel, Versions
 from emo_prune.files import strict_json, write_atomically
 from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
-from emo_prune.selection.selection import selection_schema
 
 SCHEMA = "emo-prune/scores/1"
 _ARRAYS = (*COUNTS, *SUMS)
 _OPTIONAL = ("weighted_norms", "token_weighted")
-_FACTS = ("model", "calibration", "versions")
+
+
+class _Limits(Part, frozen=True, kw_only=True):
+    """`Limits` as JSON has them: layer ids are texts."""
+
+    num_experts: Mapping[int, Count]
+    obligatory: Mapping[int, tuple[Count, ...]]
+    num_shared_experts: Count
+    top_k: Count
+    num_groups: Count
+    top_k_groups: Count
+    group_picks: Count
+
+
+class _Header(Part, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
+    model: SourceModel
+    calibration: Calibration
+    versions: Versions
+    limits: _Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoresFile:
     """Everything counted in one pass, with what a selection needs to say about it."""
 
-    model: Mapping[str, Any]
-    calibration: Mapping[str, Any]
-    versions: Mapping[str, str]
+    model: SourceModel
+    calibration: Calibration
+    versions: Versions
     limits: Limits
     layers: tuple[LayerRouting, ...]
 
@@ -45,10 +65,10 @@ def write_scores(path: Path, scores: ScoresFile) -> None:
     }
     header = {
         "schema": SCHEMA,
-        "model": dict(scores.model),
-        "calibration": dict(scores.calibration),
+        "model": scores.model.to_dict(),
+        "calibration": scores.calibration.to_dict(),
         "versions": dict(scores.versions),
-        "limits": scores.limits.to_json(),
+        "limits": msgspec.to_builtins(scores.limits, str_keys=True),
     }
     # One metadata key: the library writes several in an order that changes per run.
     # Keys stay in order, so that a selection from the file equals a direct one.
@@ -65,52 +85,37 @@ def read_scores(path: Path) -> ScoresFile:
     """
     try:
         with safe_open(path, framework="np") as file:
-            header = strict_json((file.metadata() or {})["emo_prune"])
+            value = strict_json((file.metadata() or {})["emo_prune"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header["schema"] != SCHEMA:
-            raise ValueError(f"schema {header['schema']!r}")
-        _check_facts(header)
-        limits = Limits.from_json(header["limits"])
+        if value["schema"] != SCHEMA:
+            raise ValueError(f"schema {value['schema']!r}")
+        header = convert(value, _Header)
+        limits = Limits(**msgspec.structs.asdict(header.limits))
+        if limits.num_experts.keys() != limits.obligatory.keys():
+            raise ValueError("the limits name different layers")
         return ScoresFile(
-            model=header["model"],
-            calibration=header["calibration"],
-            versions=header["versions"],
+            model=header.model,
+            calibration=header.calibration,
+            versions=header.versions,
             limits=limits,
             layers=_layers(arrays, limits),
         )
-    except (
-        OSError,
-        SafetensorError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BadSelection(
             "this is not a scores file",
             where=path,
             got=str(error) or type(error).__name__,
             expected=f"a file with schema {SCHEMA}",
-            hint="make one with select --save-scores",
+            hint=("make one with ", Command("select", {"save_scores": True})),
         ) from None
-
-
-def _check_facts(header: Mapping[str, Any]) -> None:
-    """Raise `ValueError` where the facts are not ones a selection can carry."""
-    import fastjsonschema
-
-    for name in _FACTS:
-        validate = fastjsonschema.compile(selection_schema()["properties"][name])
-        try:
-            validate(header[name])
-        except fastjsonschema.JsonSchemaValueException as problem:
-            raise ValueError(f"{name}: {problem.message}") from None
 
 
 def _layers(
     arrays: Mapping[str, np.ndarray[Any, Any]], limits: Limits
 ) -> tuple[LayerRouting, ...]:
     layers: Sequence[int] = sorted(limits.num_experts)
+    if not layers:
+        raise ValueError("no layer has experts")
     routing = []
     for layer in layers:
         found = {name: arrays.get(f"layers.{layer}.{name}") for name in _ARRAYS}

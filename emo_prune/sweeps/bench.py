@@ -19,11 +19,10 @@ from emo_prune.evaluation.masked_model import routing_as
 from emo_prune.evaluation.scoring import lent, score_named
 from emo_prune.evaluation.subject import Subject
 from emo_prune.files import digest_of, versions
-from emo_prune.progress import Watcher
-from emo_prune.routing.calibration import RunOptions
+from emo_prune.progress import Progress
 from emo_prune.routing.streamed import resolved_dtype
 from emo_prune.selection import Limits, ScoresFile, Selection
-from emo_prune.selection.chooser import model_facts
+from emo_prune.selection.chooser import source_model
 from emo_prune.sweeps.cells import CellOptions
 from emo_prune.sweeps.prompts import Prompts
 from emo_prune.sweeps.tasks import SweepTask
@@ -90,14 +89,14 @@ class Bench:
         identity: str,
         options: CellOptions,
         prompts: Prompts,
-        watcher: Watcher,
+        progress: Progress,
     ) -> None:
         self._whole = whole
         self._opened = opened
         self._identity = identity
         self._options = options
         self._prompts = prompts
-        self._watcher = watcher
+        self._watcher = progress
         self._model: Any = None
         self._loaded: Path | None = None
         self._lent = ExitStack()
@@ -139,7 +138,7 @@ class Bench:
         self._watcher.say(f"loading {subject.name}")
         dtype = self._options.dtype
         if subject.folder == self._whole.folder:
-            dtype = resolved_dtype(self._opened, RunOptions(dtype=dtype))
+            dtype = resolved_dtype(self._opened, dtype)
         self._model = load_model(
             subject.folder, device=self._options.device, dtype=dtype
         )
@@ -160,9 +159,11 @@ class Bench:
         from emo_prune.routing import observe
 
         calibrated = self._prompts.calibrated(order.task, order.num_examples)
-        _check_same(order, str(calibrated.facts["tokens_sha256"]))
+        _check_same(order, calibrated.tokens_sha256)
         label = f"observing routing on {order.task.name}"
-        with self._watcher.track(label, calibrated.num_tokens, "tokens") as advance:
+        with self._watcher.track(
+            label, calibrated.facts.num_tokens, "tokens"
+        ) as advance:
             layers = observe(
                 self._model,
                 self._opened.architecture,
@@ -171,7 +172,7 @@ class Bench:
                 progress=advance,
             )
         return ScoresFile(
-            model=model_facts(self._opened, self._identity),
+            model=source_model(self._opened, self._identity),
             calibration=calibrated.facts,
             versions=versions("emo-prune", "torch", "transformers", "lm-eval"),
             limits=Limits.of(self._opened),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from emo_prune.architectures import MoEModel
 from emo_prune.evaluation.scoring import ScoringOptions
 from emo_prune.evaluation.subject import Subject
-from emo_prune.selection import NEED_OUTPUTS, Budget, Selection
-from emo_prune.selection.select import select_from_scores
+from emo_prune.options import ReselectOptions
+from emo_prune.selection import Budget, Selection, needs_outputs, read_scores
+from emo_prune.selection.selecting import select_again
 from emo_prune.sweeps.state import SweepState
 from emo_prune.sweeps.tasks import SweepTask
 
@@ -86,16 +87,18 @@ class Grid:
     @property
     def outputs(self) -> bool:
         """Whether a score needs the outputs of experts."""
-        return any(subset.score in NEED_OUTPUTS for subset in self.subsets)
+        return any(needs_outputs(subset.score) for subset in self.subsets)
 
     def selection(self, task: SweepTask, subset: Subset) -> Selection:
         """Return a task's selection, from the pass that was kept."""
-        return select_from_scores(
-            self.state.scores(task, subset.size),
-            subset.budget.keep,
+        file = self.state.scores(task, subset.size)
+        options = ReselectOptions(
+            file,
+            keep=subset.budget.keep.text,
             score=subset.score,
             lower_top_k=self.options.lower_top_k,
         )
+        return select_again(read_scores(file), options)
 
 
 def subset_title(grid: Grid, subset: Subset) -> str:

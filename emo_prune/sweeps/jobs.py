@@ -12,7 +12,7 @@ from typing import Protocol
 from emo_prune.evaluation.scoring import check_overlap
 from emo_prune.evaluation.subject import Subject
 from emo_prune.files import write_atomically
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 from emo_prune.selection import ScoresFile, read_scores, write_scores
 from emo_prune.sweeps.bench import Bench, Count, Done, Score, documents_digest
 from emo_prune.sweeps.cells import FULL, Grid, Other, Subset, subset_title
@@ -84,7 +84,7 @@ class _Todo:
     others: tuple[Other, ...]
 
 
-def complete(grid: Grid, prompts: Prompts, hire: Hire, watcher: Watcher) -> None:
+def complete(grid: Grid, prompts: Prompts, hire: Hire, progress: Progress) -> None:
     """Compute every pass and cell that is not there yet.
 
     Data and prompts of all tasks are checked before a crew is hired for so many jobs at
@@ -94,11 +94,11 @@ def complete(grid: Grid, prompts: Prompts, hire: Hire, watcher: Watcher) -> None
         CalibrationOverlap: a document to be scored has chosen experts.
         EmoPruneError: a model or a task cannot be used.
     """
-    todo = [one for task in grid.tasks if (one := _todo(grid, prompts, task, watcher))]
+    todo = [one for task in grid.tasks if (one := _todo(grid, prompts, task, progress))]
     stages = [_of_the_model(grid, todo)]
     stages += [_of_another(grid, todo, other) for other in grid.others]
     cells = [job for jobs in stages for job in jobs if job.title]
-    pace = Pace(watcher, len(cells), sum(job.num_documents for job in cells))
+    pace = Pace(progress, len(cells), sum(job.num_documents for job in cells))
     if not any(stages):
         return
     try:
@@ -112,7 +112,7 @@ def complete(grid: Grid, prompts: Prompts, hire: Hire, watcher: Watcher) -> None
                         )
     except BaseException:
         if pace.done:
-            watcher.say(
+            progress.say(
                 f"{grid.state.path} holds the cells that are done: the same command "
                 "goes on"
             )
@@ -127,7 +127,7 @@ def _keep(job: Job, done: Done) -> None:
 
 
 def _todo(
-    grid: Grid, prompts: Prompts, task: SweepTask, watcher: Watcher
+    grid: Grid, prompts: Prompts, task: SweepTask, progress: Progress
 ) -> _Todo | None:
     """Return what a task lacks, its prompts built; None if it lacks nothing."""
     grid.state.begin(task)
@@ -136,11 +136,12 @@ def _todo(
     for size, num_examples in grid.sizes.items():
         kept = _kept_pass(grid, task, size)
         if kept is None:
-            facts = prompts.calibrated(task, num_examples).facts
-            passes[size] = facts["tokens_sha256"]
+            calibrated = prompts.calibrated(task, num_examples)
+            facts = calibrated.facts
+            passes[size] = calibrated.tokens_sha256
         else:
             facts = kept.calibration
-        documents |= set(facts["documents"])
+        documents |= set(facts.documents)
     cells = tuple(
         subset
         for subset in (None, *grid.subsets)
@@ -153,7 +154,7 @@ def _todo(
         return None
     documents = documents.union(*(other.subject.documents for other in grid.others))
     scored = prompts.scored(task)
-    check_overlap(scored, documents, grid.options.allow_overlap, watcher)
+    check_overlap(scored, documents, grid.options.allow_overlap, progress)
     return _Todo(
         task=task,
         num_documents=len(scored.document_sha256),

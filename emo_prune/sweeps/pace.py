@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 
 
 class Pace:
     """Tells of each cell that is done; the rest is taken to go as fast."""
 
-    def __init__(self, watcher: Watcher, num_cells: int, num_documents: int) -> None:
-        self._watcher = watcher
+    def __init__(self, progress: Progress, num_cells: int, num_documents: int) -> None:
+        self._watcher = progress
         self._cells = num_cells
         self._documents = num_documents
         self.done = 0
         self._scored = 0
         self._seconds = 0.0
         if num_cells:
-            watcher.say(
+            progress.say(
                 f"{num_cells} cells to score, {num_documents:,} documents in all"
             )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from emo_prune.architectures import MoEModel
 from emo_prune.evaluation.scoring import WhatToScore, prompts_to_score
 from emo_prune.evaluation.subject import Subject
-from emo_prune.progress import Watcher
-from emo_prune.routing.calibration import Calibrated, RunOptions, calibrate
+from emo_prune.progress import Progress
+from emo_prune.routing.calibration import Calibrated, calibrate
 from emo_prune.sweeps.cells import CellOptions
 from emo_prune.sweeps.tasks import SweepTask
 from emo_prune.tasks import EvaluationSet
@@ -16,12 +16,12 @@ class Prompts:
     """What tasks calibrate on and what they score, for one model's tokenizer."""
 
     def __init__(
-        self, whole: Subject, opened: MoEModel, options: CellOptions, watcher: Watcher
+        self, whole: Subject, opened: MoEModel, options: CellOptions, progress: Progress
     ) -> None:
         self._whole = whole
         self._opened = opened
         self._options = options
-        self._watcher = watcher
+        self._watcher = progress
         self._calibrated: dict[tuple[SweepTask, int | None], Calibrated] = {}
         self._scored: dict[SweepTask, EvaluationSet] = {}
 
@@ -35,10 +35,11 @@ class Prompts:
         if key not in self._calibrated:
             self._calibrated[key] = calibrate(
                 task.calibration,
-                RunOptions(options=self._options.options, num_examples=num_examples),
-                self._opened.config,
-                self._whole.folder,
-                self._watcher,
+                self._options.options,
+                num_examples,
+                config=self._opened.config,
+                folder=self._whole.folder,
+                progress=self._watcher,
             )
         return self._calibrated[key]
 

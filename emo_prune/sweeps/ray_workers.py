@@ -15,7 +15,7 @@ from typing import Any
 from emo_prune.errors import SweepError
 from emo_prune.evaluation.subject import Subject
 from emo_prune.files import versions
-from emo_prune.progress import Watcher
+from emo_prune.progress import Progress
 from emo_prune.sweeps.bench import Count, Done, Score
 from emo_prune.sweeps.cells import CellOptions, Grid
 from emo_prune.sweeps.jobs import Job
@@ -31,10 +31,10 @@ _RETRIES = 2  # times that Ray starts a dead worker anew, and does its order aga
 class Team:
     """A crew of Ray's actors."""
 
-    def __init__(self, pool: Any, size: int, watcher: Watcher) -> None:
+    def __init__(self, pool: Any, size: int, progress: Progress) -> None:
         self.size = size
         self._pool = pool
-        self._watcher = watcher
+        self._watcher = progress
         self._said = set[str]()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Done]]:
@@ -84,7 +84,7 @@ def _send(actor: Any, numbered: tuple[int, Count | Score]) -> Any:
 
 
 @contextlib.contextmanager
-def team(address: str, grid: Grid, num_jobs: int, watcher: Watcher) -> Iterator[Team]:
+def team(address: str, grid: Grid, num_jobs: int, progress: Progress) -> Iterator[Team]:
     """Connect to Ray, and hire as many workers as it has room for, or jobs if fewer.
 
     A worker takes a GPU where the cluster has any, else as many CPUs as this process
@@ -99,12 +99,12 @@ def team(address: str, grid: Grid, num_jobs: int, watcher: Watcher) -> Iterator[
     with contextlib.redirect_stdout(sys.stderr), connected(address):
         needs, room = _resources(ray, grid.options.device)
         size = max(1, min(room, num_jobs))
-        watcher.say(f"{size} workers of Ray, each with {_words(needs)}")
+        progress.say(f"{size} workers of Ray, each with {_words(needs)}")
         hired = ray.remote(Worker).options(
             **needs, max_restarts=_RETRIES, max_task_retries=_RETRIES
         )
         site = _site(grid)  # by value: an actor that died is made of it again
-        yield Team(ActorPool([hired.remote(site) for _ in range(size)]), size, watcher)
+        yield Team(ActorPool([hired.remote(site) for _ in range(size)]), size, progress)
 
 
 def _resources(ray: Any, device: str | None) -> tuple[dict[str, int], int]:

@@ -9,7 +9,7 @@ from emo_prune.architectures import bytes_keeping
 from emo_prune.evaluation import Results, Row, Sweep
 from emo_prune.files import versions
 from emo_prune.selection import Budget, read_scores
-from emo_prune.selection.chooser import model_facts
+from emo_prune.selection.chooser import source_model
 from emo_prune.sweeps.cells import (
     FULL,
     Grid,
@@ -52,7 +52,7 @@ def gathered(grid: Grid, budgets: Sequence[Budget]) -> Sweep:
     against = _Against(grid=grid, tasks=tasks, results=results, full=full)
     options = grid.options
     return Sweep(
-        model=model_facts(grid.opened, grid.identity),
+        model=source_model(grid.opened, grid.identity).to_dict(),
         settings={
             "answer": options.options.answer,
             "protocol": options.options.protocol,
@@ -147,7 +147,7 @@ def _calibration(grid: Grid, task: SweepTask, size: str) -> SweptCalibration:
     return SweptCalibration(
         task=task.name,
         size=size,
-        num_examples=facts["num_examples"],
-        num_tokens=facts["num_tokens"],
-        tokens_sha256=facts["tokens_sha256"],
+        num_examples=facts.num_examples,
+        num_tokens=facts.num_tokens,
+        tokens_sha256=str(facts.tokens_sha256),
     )

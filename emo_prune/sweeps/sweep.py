@@ -11,8 +11,7 @@ from emo_prune.checkpoint import Checkpoint, open_checkpoint
 from emo_prune.evaluation import Sweep
 from emo_prune.evaluation.subject import subject
 from emo_prune.files import canonical_json, digest_of, versions
-from emo_prune.progress import Watcher
-from emo_prune.routing.calibration import RunOptions
+from emo_prune.progress import Progress, Silent
 from emo_prune.routing.streamed import resolved_dtype
 from emo_prune.selection import Budget, Keep, Limits, check_score, resolve_budget
 from emo_prune.sweeps.bench import Bench
@@ -45,7 +44,9 @@ class SweepRequest(CellOptions):
     force: bool = False
 
 
-def sweep(request: SweepRequest, state: Path, watcher: Watcher | None = None) -> Sweep:
+def sweep(
+    request: SweepRequest, state: Path, progress: Progress | None = None
+) -> Sweep:
     """Score a model, and its subsets for every task, budget, score and size.
 
     For each task the examples pass through the model once (for each size), and every
@@ -61,7 +62,7 @@ def sweep(request: SweepRequest, state: Path, watcher: Watcher | None = None) ->
         CalibrationOverlap: a document to be scored has chosen experts.
         EmoPruneError: a model or a task cannot be used.
     """
-    watcher = watcher or Watcher()
+    progress = progress or Silent()
     for score in request.scores:
         check_score(score)
     if request.ray is not None:
@@ -84,20 +85,20 @@ def sweep(request: SweepRequest, state: Path, watcher: Watcher | None = None) ->
         others=tuple(_other(name) for name in dict.fromkeys(request.also)),
         options=request,
     )
-    prompts = Prompts(whole, opened, request, watcher)
+    prompts = Prompts(whole, opened, request, progress)
     with grid.state.held(force=request.force):
-        complete(grid, prompts, _hire(request, grid, prompts, watcher), watcher)
+        complete(grid, prompts, _hire(request, grid, prompts, progress), progress)
         return gathered(grid, budgets)
 
 
 def _hire(
-    request: SweepRequest, grid: Grid, prompts: Prompts, watcher: Watcher
+    request: SweepRequest, grid: Grid, prompts: Prompts, progress: Progress
 ) -> Hire:
     """Return who does the work: this process, or Ray's."""
     address = request.ray
     if address is not None:
-        return lambda num_jobs: team(address, grid, num_jobs, watcher)
-    bench = Bench(grid.whole, grid.opened, grid.identity, request, prompts, watcher)
+        return lambda num_jobs: team(address, grid, num_jobs, progress)
+    bench = Bench(grid.whole, grid.opened, grid.identity, request, prompts, progress)
     return lambda _: Alone(bench)
 
 
@@ -116,7 +117,7 @@ def _key(request: SweepRequest, opened: MoEModel, identity: str) -> dict[str, ob
     """Return what must be alike for cells to stand in one table."""
     return {
         "model": identity,
-        "dtype": resolved_dtype(opened, RunOptions(dtype=request.dtype)),
+        "dtype": resolved_dtype(opened, request.dtype),
         "num_fewshot": request.options.num_fewshot,
         "answer": request.options.answer,
         "protocol": request.options.protocol,

@@ -11,7 +11,7 @@ from emo_prune.architectures.opening import open_local
 from emo_prune.errors import CheckpointError, SweepError
 from emo_prune.evaluation.subject import Subject
 from emo_prune.files import versions
-from emo_prune.progress import Watcher
+from emo_prune.progress import Silent
 from emo_prune.sweeps.bench import Bench, Count, Done, Score
 from emo_prune.sweeps.cells import CellOptions
 from emo_prune.sweeps.prompts import Prompts
@@ -67,11 +67,11 @@ class Worker:
         opened, identity = open_local(str(site.whole.folder))
         if identity != site.identity:
             raise _no_model(site.whole.folder, "another model")
-        prompts = Prompts(site.whole, opened, site.options, Watcher())
+        prompts = Prompts(site.whole, opened, site.options, Silent())
         return Bench(site.whole, opened, identity, site.options, prompts, self._heard)
 
 
-class _Heard(Watcher):
+class _Heard(Silent):
     """Keeps what is said, for the process that can print it."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 from emo_prune.tasks.examples import RenderMessages
 from emo_prune.tasks.quiet import quiet
 from emo_prune.tasks.scored import EvaluationSet, ScoredTask, evaluation_set
-from emo_prune.tasks.task import Task, TaskOptions, own_names, parse_task
+from emo_prune.tasks.task import Task, TaskOptions, own_names, parse_task, task_options
 
 __all__ = [
     "MMLU_CATEGORIES",
@@ -28,4 +28,5 @@ __all__ = [
     "own_names",
     "parse_task",
     "quiet",
+    "task_options",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from emo_prune.errors import TaskError
 from emo_prune.tasks.examples import RenderMessages, read_examples
@@ -44,8 +44,8 @@ class CalibrationSet:
     split: str
     num_fewshot: int
     seed: int
-    protocol: str
-    answer: str
+    protocol: Literal["standard", "emo"]
+    answer: Literal["letter", "text"]
     num_dropped: int = 0
 
     @property

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from emo_prune.errors import TaskError, UnknownTask
+from emo_prune.errors import Parameter, TaskError, UnknownTask
+from emo_prune.options import PromptOptions
 from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 
 Kind = Literal["mmlu", "mmlu-pro", "gsm8k", "lm-eval", "examples"]
@@ -71,18 +72,29 @@ class TaskOptions:
                 "the number of demonstrations is negative",
                 got=self.num_fewshot,
                 expected="0 or more",
-                hint="give --num-fewshot 0 for no demonstrations",
+                hint=("give ", Parameter("num_fewshot", 0), " for no demonstrations"),
             )
         if self.seed < 0:
             raise TaskError(
                 "the seed is negative",
                 got=self.seed,
                 expected="0 or more",
-                hint="give --seed 0, or leave it out",
+                hint=("give ", Parameter("seed", 0), ", or leave it out"),
             )
 
 
-def parse_task(task: str | None, examples: Path | None = None) -> Task:
+def task_options(options: PromptOptions, seed: int | None = None) -> TaskOptions:
+    """Return how prompts are made; what was not given has its default."""
+    return TaskOptions(
+        num_fewshot=options.num_fewshot,
+        answer=options.answer or "letter",
+        protocol=options.protocol or "standard",
+        data_dir=None if options.data_dir is None else Path(options.data_dir),
+        seed=seed or 0,
+    )
+
+
+def parse_task(task: str | None, examples: str | Path | None = None) -> Task:
     """Return the task that a name, or an examples file, stands for.
 
     "math" is short for "mmlu:math"; spaces, hyphens and underscores in a category are
@@ -96,11 +108,14 @@ def parse_task(task: str | None, examples: Path | None = None) -> Task:
     if (task is None) == (examples is None):
         raise TaskError(
             "a task is needed" if task is None else "a task and examples exclude",
-            expected="one of --task and --examples",
-            hint="try --task math, or --examples FILE.jsonl",
+            expected=("one of ", Parameter("task"), " and ", Parameter("examples")),
+            hint=(
+                *("try ", Parameter("task", "math")),
+                *(", or ", Parameter("examples", "FILE.jsonl")),
+            ),
         )
     if examples is not None:
-        return _examples(examples)
+        return _examples(Path(examples))
     return _named((task or "").strip())
 
 
@@ -133,8 +148,11 @@ def unknown_task(text: str, others: tuple[str, ...] = ()) -> UnknownTask:
         f"no task is called {text!r}",
         got=text,
         expected="a category, a benchmark or an lm-eval task name",
-        hint=f"{hint}categories: {', '.join(MMLU_CATEGORIES)}; also mmlu, "
-        "mmlu-pro:CATEGORY, gsm8k, any lm-eval task, or --examples FILE",
+        hint=(
+            f"{hint}categories: {', '.join(MMLU_CATEGORIES)}; also mmlu, "
+            "mmlu-pro:CATEGORY, gsm8k, any lm-eval task, or ",
+            Parameter("examples", "FILE"),
+        ),
     )
 
 
@@ -185,5 +203,5 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
             f"the option {option!r} has no such value",
             got=value,
             expected=" or ".join(allowed),
-            hint=f"give --{option} {allowed[0]}",
+            hint=("give ", Parameter(option, allowed[0])),
         )

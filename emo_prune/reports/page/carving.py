@@ -15,7 +15,7 @@ from emo_prune.reports.page.markup import Markup
 from emo_prune.reports.page.picture import Picture
 from emo_prune.reports.page.section import Section
 from emo_prune.reports.page.tables import details, facts, note, table
-from emo_prune.reports.units import format_count
+from emo_prune.units import format_count
 
 _WHOLE = {"type": "integer", "minimum": 0}
 _COUNT = {"type": "integer", "minimum": 1}

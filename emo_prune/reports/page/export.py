@@ -12,8 +12,8 @@ from emo_prune.reports.page.checked import checked
 from emo_prune.reports.page.markup import Markup, tag
 from emo_prune.reports.page.section import Section
 from emo_prune.reports.page.tables import details, facts, table
-from emo_prune.reports.units import format_bytes
 from emo_prune.selection import selection_from_json
+from emo_prune.units import format_bytes
 
 _NAMES = {"type": "array", "items": {"type": "string"}}
 _SCHEMA: dict[str, Any] = {

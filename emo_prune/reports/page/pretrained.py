@@ -13,7 +13,7 @@ from emo_prune.reports.page.markup import Markup
 from emo_prune.reports.page.picture import Picture
 from emo_prune.reports.page.section import Section
 from emo_prune.reports.page.tables import details, facts, table
-from emo_prune.reports.units import format_bytes
+from emo_prune.units import format_bytes
 
 _WHOLE = {"type": "integer", "minimum": 0}
 _SOURCE = {

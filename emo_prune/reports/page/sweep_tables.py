@@ -20,7 +20,7 @@ from emo_prune.reports.swept import (
     task_names,
     task_scale,
 )
-from emo_prune.reports.units import format_bytes
+from emo_prune.units import format_bytes
 
 _TINTS = (2.0, 5.0, 15.0)  # points lost, from one tint to the next
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from msgspec import UNSET, Meta, UnsetType
 
 from emo_prune.architectures import MoELayer, MoEModel
-from emo_prune.errors import BadSelection, FingerprintMismatch
-from emo_prune.files import readable_json, sha256_text, strict_json
+from emo_prune.artifacts import Count, Document, Part, Positive
+from emo_prune.errors import BadSelection, EmoPruneError, FingerprintMismatch, Parameter
+from emo_prune.facts import Calibration, SourceModel, Versions
 
-SCHEMA = "emo-prune/selection/1"
+Kept = Annotated[tuple[Count, ...], Meta(min_length=1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerSelection:
+class LayerSelection(Part, frozen=True, kw_only=True):
     """The choice for one layer.
 
     kept: original expert ids, ascending, shared experts included.
@@ -27,24 +26,52 @@ class LayerSelection:
     effective_experts: exp(entropy) of the picks over routed experts.
     """
 
-    layer: int
-    kept: tuple[int, ...]
+    layer: Count
+    kept: Kept
     retained_mass: float
     retained_picks: float
     stability: float | None
     effective_experts: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Method(Part, frozen=True, kw_only=True):
+    """How experts were chosen: the score; layer by layer (greedy) or in one pass."""
+
+    score: str
+    greedy: bool
+    seed: int | UnsetType = UNSET
+
+
+class KeptExperts(Part, frozen=True, kw_only=True):
+    """How many experts stay in each layer, shared ones included.
+
+    keep: their share of all. num_experts_per_tok: the router's top-k afterwards.
+    """
+
+    keep: float
+    num_experts: Positive
+    num_experts_per_tok: Positive
+
+
+class Selection(Document, frozen=True, kw_only=True, tag="emo-prune/selection/1"):
     """Which experts stay, for which model, chosen how and on what."""
 
-    model: Mapping[str, Any]
-    calibration: Mapping[str, Any]
-    method: Mapping[str, Any]
-    budget: Mapping[str, Any]
-    layers: tuple[LayerSelection, ...]
-    versions: Mapping[str, str]
+    error: ClassVar[type[EmoPruneError]] = BadSelection
+    made_by: ClassVar[str] = "select"
+
+    model: SourceModel
+    calibration: Calibration
+    method: Method
+    budget: KeptExperts
+    layers: Annotated[tuple[LayerSelection, ...], Meta(min_length=1)]
+    versions: Versions
+
+    def __repr__(self) -> str:
+        return (
+            f"Selection({self.budget.num_experts} of {self.model.num_experts} experts "
+            f"of {self.model.name}, {len(self.layers)} layers, by {self.method.score} "
+            f"on {self.calibration.task})"
+        )
 
     @property
     def kept(self) -> dict[int, tuple[int, ...]]:
@@ -54,94 +81,16 @@ class Selection:
     @property
     def top_k(self) -> int:
         """The router's top-k after the export."""
-        return int(self.budget["num_experts_per_tok"])
-
-    @property
-    def sha256(self) -> str:
-        """The hash of the selection's text."""
-        return sha256_text(self.to_text())
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the value that selection.json holds."""
-        layers = [{**asdict(layer), "kept": list(layer.kept)} for layer in self.layers]
-        return {
-            "schema": SCHEMA,
-            "model": dict(self.model),
-            "calibration": dict(self.calibration),
-            "method": dict(self.method),
-            "budget": dict(self.budget),
-            "layers": layers,
-            "versions": dict(self.versions),
-        }
-
-    def to_text(self) -> str:
-        """Return the text of selection.json; the same selection, the same bytes."""
-        return readable_json(self.to_json())
+        return self.budget.num_experts_per_tok
 
 
-@cache
-def selection_schema() -> dict[str, Any]:
-    """Return the JSON Schema of selection.json."""
-    text = resources.files(__package__).joinpath("selection.schema.json").read_text()
-    schema: dict[str, Any] = strict_json(text)
-    return schema
-
-
-def parse_selection(text: str, file: str) -> Selection:
-    """Read selection.json; `file` is its name, for errors.
+def load_selection(path: str | Path) -> Selection:
+    """Read a selection.json.
 
     Raises:
-        BadSelection: it is not JSON, or breaks the schema.
+        BadSelection: it is missing, or not a selection.
     """
-    try:
-        value = strict_json(text)
-    except ValueError as error:
-        raise BadSelection(
-            "the selection is not valid JSON",
-            where=file,
-            got=str(error),
-            hint="run select again, or mend the file",
-        ) from None
-    return selection_from_json(value, file)
-
-
-def selection_from_json(value: Any, file: str) -> Selection:
-    """Return the selection a JSON value holds, checked against the schema.
-
-    Raises:
-        BadSelection: it breaks the schema.
-    """
-    import fastjsonschema
-
-    validate = fastjsonschema.compile(selection_schema())
-    try:
-        validate(value)
-    except fastjsonschema.JsonSchemaValueException as problem:
-        raise BadSelection(
-            "the selection breaks its schema",
-            where=file,
-            got=problem.message,
-            hint="run select again, or mend the file",
-        ) from None
-    # JSON Schema takes 3.0 for an integer; nothing else here would.
-    layers = tuple(
-        LayerSelection(
-            **{
-                **layer,
-                "layer": int(layer["layer"]),
-                "kept": tuple(int(expert) for expert in layer["kept"]),
-            }
-        )
-        for layer in value["layers"]
-    )
-    return Selection(
-        model=value["model"],
-        calibration=value["calibration"],
-        method=value["method"],
-        budget=value["budget"],
-        layers=layers,
-        versions=value["versions"],
-    )
+    return Selection.load(path)
 
 
 def check_selection(selection: Selection, model: MoEModel, fingerprint: str) -> None:
@@ -151,13 +100,16 @@ def check_selection(selection: Selection, model: MoEModel, fingerprint: str) -> 
         FingerprintMismatch: it was made for another checkpoint.
         BadSelection: a layer is missing, or its experts are nonsense.
     """
-    if selection.model["fingerprint"] != fingerprint:
+    if selection.model.fingerprint != fingerprint:
         raise FingerprintMismatch(
             "the selection was made for another checkpoint",
             where=model.checkpoint.name,
             got=fingerprint,
-            expected=f"{selection.model['fingerprint']} ({selection.model['name']})",
-            hint="give --model the checkpoint it was made for, or run select again",
+            expected=f"{selection.model.fingerprint} ({selection.model.name})",
+            hint=(
+                *("give ", Parameter("model")),
+                " the checkpoint it was made for, or run select again",
+            ),
         )
     _check_model_facts(selection, model)
     listed = [layer.layer for layer in selection.layers]
@@ -183,11 +135,12 @@ def _check_model_facts(selection: Selection, model: MoEModel) -> None:
         "num_experts_per_tok": model.top_k,
     }
     for key, value in facts.items():
-        if selection.model[key] != value:
+        said = getattr(selection.model, key)
+        if said != value:
             raise BadSelection(
                 "the selection says something else of the model than its config",
                 where=f"selection.json, model.{key}",
-                got=str(selection.model[key]),
+                got=str(said),
                 expected=str(value),
                 hint="run select again, or mend the file",
             )
@@ -196,7 +149,7 @@ def _check_model_facts(selection: Selection, model: MoEModel) -> None:
 def _check_layer(
     layer: MoELayer, kept: tuple[int, ...], selection: Selection, model: MoEModel
 ) -> None:
-    wanted = min(int(selection.budget["num_experts"]), layer.num_experts)
+    wanted = min(selection.budget.num_experts, layer.num_experts)
     most = min(model.top_k, len(kept) // model.num_groups * model.top_k_groups)
     least = min(model.top_k, len(layer.obligatory) + 1)
     problem = None

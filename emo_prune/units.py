@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from emo_prune.errors import SettingsError
+from emo_prune.errors import Parameter, SettingsError
 
+_SIZE = re.compile(r"\s*(\d{1,18}(?:\.\d+)?)\s*([KMGT]?)B?\s*", re.IGNORECASE)
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -26,20 +27,20 @@ def format_count(number: float) -> str:
     return f"{number:.0f}"
 
 
-def parse_bytes(text: str, option: str) -> int:
-    """Read "5GB", "500 MB" or a number of bytes; `option` is whose, for errors.
+def parse_bytes(size: str | int, where: Parameter = Parameter("max_shard_size")) -> int:
+    """Read "5GB", "500 MB" or a number of bytes; `where` is whose, for errors.
 
     Raises:
         SettingsError: it is none of these, or not above zero.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text, re.IGNORECASE)
-    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-    if size <= 0:
+    found = _SIZE.fullmatch(str(size))
+    number = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if number <= 0:
         raise SettingsError(
             "this is not a size",
-            where=option,
-            got=repr(text),
+            where=where,
+            got=f"{size!r:.200}",
             expected="a number with KB, MB or GB",
-            hint="try 5GB",
+            hint=("try ", Parameter(where.name, "5GB")),
         )
-    return size
+    return number

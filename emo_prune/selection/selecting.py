@@ -1,0 +1,216 @@
+"""`select` runs a task's examples through a model; `reselect` needs no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from emo_prune import places
+from emo_prune.architectures import Limits
+from emo_prune.architectures.opening import Opened, downloaded, open_model
+from emo_prune.errors import Parameter, SettingsError
+from emo_prune.options import (
+    ReselectOptions,
+    SelectOptions,
+    needed_model,
+    number_of_examples,
+    verb,
+)
+from emo_prune.routing import LayerRouting, Ranks, current_ranks, joined_ranks
+from emo_prune.routing.calibration import Calibrated, calibrate
+from emo_prune.selection.chooser import Chooser, run_key, source_model
+from emo_prune.selection.document import Selection
+from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
+from emo_prune.tasks import parse_task, task_options
+
+
+@verb(SelectOptions)
+def select(options: SelectOptions) -> Selection:
+    """Run a task's examples through a model and choose the experts it needs.
+
+    With `output` the selection is written there, as selection.json. Under `torchrun`
+    each process takes its share of the examples; all return the same, the first writes.
+
+    Raises:
+        BudgetError: before any model is loaded, if the budget is not possible.
+        OutputExists: there is something where the output goes.
+        EmoPruneError: model, task or examples cannot be used.
+    """
+    task = parse_task(options.task, options.examples)
+    files = _Files.of(options)
+    files.refuse_existing(force=options.force)
+    model = needed_model(options.model, options.verb)
+    # Headers first: a budget that cannot be must not cost a download.
+    seen = open_model(model, options.revision)
+    chooser = Chooser.of(
+        Limits.of(seen), options, seed=options.seed or 0, greedy=options.greedy
+    )
+    if chooser.budget.keep.count is not None:
+        kept = chooser.kept_experts
+        options.progress.say(f"keeping {kept.num_experts} experts ({kept.keep:.1%})")
+    opened = downloaded(seen, model)
+    calibrated = calibrate(
+        task,
+        task_options(options, options.seed),
+        number_of_examples(options.num_examples),
+        config=opened.model.config,
+        folder=opened.folder,
+        progress=options.progress,
+        batch_size=options.batch_size,
+    )
+    with joined_ranks() as ranks:
+        from emo_prune.routing.streamed import must_stream, resumable
+
+        streams = options.stream
+        if streams is None:
+            streams = must_stream(opened.model, options, ranks)
+        state = files.state if streams and ranks.size == 1 else None
+        with resumable(state, options.progress):
+            observe = _observe_streamed if streams else _observe_in_memory
+            layers = observe(options, opened, calibrated, chooser, ranks, state)
+            selection = chooser.selection(
+                source_model(opened.model, opened.fingerprint), calibrated.facts
+            )
+            files.write(selection, chooser.limits, layers)
+    return selection
+
+
+@verb(ReselectOptions)
+def reselect(options: ReselectOptions) -> Selection:
+    """Choose again from a scores file, by another budget or score; runs no model.
+
+    With `output` the selection is written there. `seed` matters for `random` alone; by
+    default it is the calibration's.
+
+    Raises:
+        BadSelection: it is not a scores file.
+        BudgetError, SelectionError: the budget or score is not possible.
+        OutputExists: there is something where the output goes.
+    """
+    file = None
+    if options.output is not None:
+        file = places.selection_file(Path(options.output))
+        places.refuse_existing(file, force=options.force)
+    selection = select_again(read_scores(Path(options.scores)), options)
+    if file is not None:
+        selection.save(file)
+    return selection
+
+
+def select_again(scores: ScoresFile, options: ReselectOptions) -> Selection:
+    """Return the selection that a budget and a score make of what was counted."""
+    seed = options.seed
+    if seed is None:
+        seed = scores.calibration.seed or 0
+    chooser = Chooser.of(scores.limits, options, seed=seed)
+    for layer in scores.layers:
+        chooser.choose(layer)
+    return chooser.selection(scores.model, scores.calibration)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """Where a run writes; None where it does not, or where another process does.
+
+    state: where a streamed run is saved after each layer.
+    """
+
+    selection: Path | None
+    scores: Path | None
+    state: Path | None
+
+    @classmethod
+    def of(cls, options: SelectOptions) -> _Files:
+        if options.output is None or current_ranks().rank != 0:
+            return cls(selection=None, scores=None, state=None)
+        file = places.selection_file(Path(options.output))
+        return cls(
+            selection=file,
+            scores=places.scores_file(file) if options.save_scores else None,
+            state=places.state_of(file),
+        )
+
+    def refuse_existing(self, *, force: bool) -> None:
+        for file in filter(None, (self.selection, self.scores)):
+            places.refuse_existing(file, force=force)
+
+    def write(
+        self, selection: Selection, limits: Limits, layers: list[LayerRouting]
+    ) -> None:
+        if self.scores is not None:
+            write_scores(
+                self.scores,
+                ScoresFile(
+                    model=selection.model,
+                    calibration=selection.calibration,
+                    versions=selection.versions,
+                    limits=limits,
+                    layers=tuple(layers),
+                ),
+            )
+        if self.selection is not None:
+            selection.save(self.selection)
+
+
+def _observe_streamed(
+    options: SelectOptions,
+    opened: Opened,
+    calibrated: Calibrated,
+    chooser: Chooser,
+    ranks: Ranks,
+    state: Path | None,
+) -> list[LayerRouting]:
+    """Run the examples through one layer after the other."""
+    from emo_prune.routing.streamed import StreamedRun, refuse_ranks
+
+    if options.resume:
+        refuse_ranks(ranks, Parameter("resume", True))
+    run = StreamedRun(
+        model=opened.model,
+        folder=opened.folder,
+        options=options,
+        key=run_key(opened.fingerprint, [chooser]),
+        state=state,
+        top_k=chooser.budget.top_k,
+        outputs=chooser.needs_outputs,
+    )
+    choose = chooser.choose if options.greedy else None
+    (layers,) = run.observe([calibrated], [choose], ranks, options.progress)
+    if not options.greedy:
+        for layer in layers:
+            chooser.choose(layer)
+    return layers
+
+
+def _observe_in_memory(
+    options: SelectOptions,
+    opened: Opened,
+    calibrated: Calibrated,
+    chooser: Chooser,
+    ranks: Ranks,
+    _state: Path | None,
+) -> list[LayerRouting]:
+    """Load the whole model and run the examples."""
+    from emo_prune.models.loading import load_model
+    from emo_prune.routing.streamed import resolved_dtype
+
+    if options.resume:
+        raise SettingsError(
+            "only a streamed run can go on where it was interrupted",
+            where=Parameter("resume"),
+            got="a model that is loaded whole",
+            hint=(
+                *("add ", Parameter("stream", True)),
+                " if the interrupted run was streamed, or leave it out",
+            ),
+        )
+    options.progress.say(f"loading {opened.model.checkpoint.name}")
+    loaded = load_model(
+        opened.folder,
+        device=options.device or ranks.device,
+        dtype=resolved_dtype(opened.model, options.dtype),
+    )
+    batches = ranks.share(calibrated.batches)
+    return chooser.observe(
+        loaded, opened.model, batches, options.progress, combine=ranks.combine
+    )
