@@ -17,13 +17,17 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from emo_prune.architectures import ARCHITECTURES
 from emo_prune.errors import Command, EvaluationError, Parameter
 from emo_prune.evaluation.prefixes import ForwardPass, Room, Scored, plan_passes
 from emo_prune.models.loading import LOADING_FAILURES, failure_reason
-from emo_prune.models.memory import free_memory
+from emo_prune.models.placement import free_memory
+from emo_prune.models.transformers_private import (
+    attention_of,
+    cache_argument,
+    keeps_every_token,
+)
 
 Tell = Callable[[int, int], None]  # requests done, requests in all
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
@@ -82,13 +86,12 @@ def why_not_shared(model: Any) -> str | None:
     takes a mask of ours.
     """
     config = model.config
-    attention = config._attn_implementation
+    attention = attention_of(config)
     if config.model_type not in (*ARCHITECTURES, *_DENSE):
         return f"not tested on {config.model_type}"
     if attention not in _MASKED_ATTENTION:
         return f"{attention} attention takes no mask"
-    layers = DynamicCache(config=config).layers
-    if any(type(layer) is not DynamicLayer for layer in layers):
+    if not keeps_every_token(config):
         return "its cache forgets (a sliding window, or layers of another kind)"
     return None
 
@@ -295,6 +298,7 @@ class _Forward:
         self._model = model
         self._softmax_dtype = softmax_dtype
         self._cache = DynamicCache(config=model.config)
+        self._cache_argument = cache_argument()
 
     @torch.inference_mode()
     def __call__(self, one: ForwardPass) -> tuple[list[float], list[bool]]:
@@ -310,9 +314,9 @@ class _Forward:
                 input_ids=torch.tensor([one.tokens], device=device),
                 attention_mask=None if one.is_chain else self._mask(one),
                 position_ids=torch.tensor([one.positions], device=device),
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=torch.tensor(asked, dtype=torch.long, device=device),
+                **{self._cache_argument: self._cache},
             ).logits[0]  # [positions asked for, vocabulary]
             found = logits.log_softmax(-1, dtype=self._softmax_dtype)
         return _read(found, rows, tokens)

@@ -95,7 +95,8 @@ class Scorer:
         self._entered.close()
         self.model.train(self._was_training)  # lm-eval puts it into evaluation mode
         self._known.clear()
-        self.model = self._lm = self._asked = None
+        self._asked = self.model = None
+        del self._lm
 
     def score(
         self,

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from jsonschema import validate
 
-from emo_prune.evaluation import results_schema
 from tests.cli.conftest import MADE_UP, Run
 
 Files = tuple[Path, Path]

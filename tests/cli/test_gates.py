@@ -10,7 +10,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from jsonschema import validate
 
-from emo_prune.evaluation import results_schema
 from tests.cli.conftest import Run
 
 

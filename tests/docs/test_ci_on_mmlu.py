@@ -19,7 +19,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from jsonschema import validate
 
-from emo_prune.evaluation import results_schema
 from tests.docs.workflow import Job, checkout, named
 from tests.tiny_models import save_tiny
 
