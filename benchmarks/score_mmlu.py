@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emo_prune.evaluation.prefix_sharing import PrefixSharingLM
 from lm_eval.models.huggingface import HFLM
 
+from emo_prune.evaluation.language_model import PrefixSharingLM
 from emo_prune.models.loading import load_model, load_tokenizer
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task, quiet
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import validate
 
+from emo_prune.artifacts import json_schema
+from emo_prune.evaluation import Results
 from tests.cli.conftest import MADE_UP, Run
 
 Files = tuple[Path, Path]

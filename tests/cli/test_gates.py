@@ -10,6 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from jsonschema import validate
 
+from emo_prune.artifacts import json_schema
+from emo_prune.evaluation import Results
 from tests.cli.conftest import Run
 
 
