@@ -47,7 +47,8 @@ class Artifact(Protocol):
 class Option:
     """What a field says of itself.
 
-    flags: the long one first; default is the field's name with two dashes.
+    flags: the long one first; default is the field's name with two dashes, and of yes
+        or no its opposite too.
     variable: True is the field's name, a text another one (without the prefix); False
         takes none, nor a key in emo-prune.toml.
     positional: the first parameter in Python; on the command line an argument, unless
@@ -154,7 +155,9 @@ class Declared:
         """What is typed, the long form first; empty for an argument."""
         if self.is_argument:
             return ()
-        return self.option.flags or (f"--{self.name.replace('_', '-')}",)
+        flag = self.name.replace("_", "-")
+        plain = f"--{flag}/--no-{flag}" if self.kind is bool else f"--{flag}"
+        return self.option.flags or (plain,)
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from emo_prune.architectures import MoEModel
 from emo_prune.architectures.opening import open_local
 from emo_prune.exports import export, plan_export
 from emo_prune.facts import Calibration
-from emo_prune.models.carved_block import EmoeGate
+from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.options import BudgetOptions
 from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe
