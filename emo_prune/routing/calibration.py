@@ -126,8 +126,8 @@ def calibrate(
 
 
 def say_imports(progress: Progress) -> None:
-    """Say that torch and transformers are imported, unless they are there already."""
-    if "transformers" not in sys.modules:  # up to 20 seconds on a cold disk
+    """Say that torch and transformers are imported, unless that was begun already."""
+    if "torch" not in sys.modules:  # up to 20 seconds on a cold disk
         progress.say("importing torch and transformers")
 
 
