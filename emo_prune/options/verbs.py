@@ -381,8 +381,9 @@ class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
     compare_paper: str | None = option(
         default=None,
         variable=False,
-        help="Print the figures that EMO's authors published beside this model's: "
-        "of emo-1t, standard-1t, annealed-1t, emo-130b or standard-130b.",
+        metavar="FILE:NAME",
+        help="Print published figures beside this model's: those of model NAME in "
+        "FILE; benchmarks/published/emo.json has those of EMO's authors.",
         panel=OUTPUT,
     )
     ray: str | None = option(
@@ -666,4 +667,20 @@ class PretrainOptions(ResumeOptions):
         variable=False,
         help="Go on with an interrupted training.",
         panel=RUNTIME,
+    )
+
+
+@options
+class QuickstartOptions(Options):
+    """Where the quickstart may work."""
+
+    verb: ClassVar[str] = "quickstart"
+
+    output: str | Path = option(
+        default=Path("emo-prune-quickstart"),
+        flags=("--output", "-o"),
+        variable=False,
+        kind=Path,
+        help="A folder that is not there yet.",
+        panel=OUTPUT,
     )

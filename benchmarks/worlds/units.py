@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from emo_prune.worlds.facts import Fact, Facts, lookup, read_rows
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Fact, Facts, lookup, read_rows
+from benchmarks.worlds.world import World, statements
 
 # large, small, how many small ones make a large one
 _SCALES = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import permutations
 from random import Random
 
-from emo_prune.worlds.facts import Fact, Facts, lookup, read_rows, read_words
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Fact, Facts, lookup, read_rows, read_words
+from benchmarks.worlds.world import World, statements
 
 # father | mother | their children, eldest first
 _COUPLES = read_rows(

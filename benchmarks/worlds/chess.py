@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from emo_prune.worlds.facts import Fact, Facts, lookup, read_rows
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Fact, Facts, lookup, read_rows
+from benchmarks.worlds.world import World, statements
 
 _FILES = "abcdefgh"
 _STRAIGHT = {"up": (0, 1), "down": (0, -1), "left": (-1, 0), "right": (1, 0)}

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from itertools import product
 from random import Random
 
-from emo_prune.worlds.facts import Fact, Facts, lookup, read_rows, read_words
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Fact, Facts, lookup, read_rows, read_words
+from benchmarks.worlds.world import World, statements
 
 # genus | order | what all of it are | species
 _GENERA = read_rows(

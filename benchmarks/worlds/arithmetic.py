@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 
-from emo_prune.worlds.facts import Fact, Facts, lookup
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Fact, Facts, lookup
+from benchmarks.worlds.world import World, statements
 
 _PAIRS = [(a, b) for a in range(1, 11) for b in range(1, 11)]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +45,9 @@ class Question:
             "subject": self.world,
             "category": self.world,
         }
+
+
+def write_questions(file: Path, asked: Iterable[Question]) -> None:
+    """Write a JSONL file for `--examples`, a line for each question."""
+    lines = [json.dumps(one.example_row()) + "\n" for one in asked]
+    file.write_text("".join(lines), encoding="utf-8", newline="\n")

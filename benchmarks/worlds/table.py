@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from benchmarks.worlds.almanac import CALENDAR
+from benchmarks.worlds.arithmetic import ARITHMETIC
+from benchmarks.worlds.chess import CHESS
+from benchmarks.worlds.cooking import COOKING
+from benchmarks.worlds.genetics import GENETICS
+from benchmarks.worlds.kinship import KINSHIP
+from benchmarks.worlds.logic import LOGIC
+from benchmarks.worlds.physics import PHYSICS
+from benchmarks.worlds.sql import SQL
+from benchmarks.worlds.units import UNITS
+from benchmarks.worlds.world import World
 from emo_prune.errors import UnknownTask
-from emo_prune.worlds.almanac import CALENDAR
-from emo_prune.worlds.arithmetic import ARITHMETIC
-from emo_prune.worlds.chess import CHESS
-from emo_prune.worlds.cooking import COOKING
-from emo_prune.worlds.genetics import GENETICS
-from emo_prune.worlds.kinship import KINSHIP
-from emo_prune.worlds.logic import LOGIC
-from emo_prune.worlds.physics import PHYSICS
-from emo_prune.worlds.sql import SQL
-from emo_prune.worlds.units import UNITS
-from emo_prune.worlds.world import World
 
 WORLDS: dict[str, World] = {
     world.name: world

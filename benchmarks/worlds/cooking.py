@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from emo_prune.worlds.facts import Facts, lookup, read_rows
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Facts, lookup, read_rows
+from benchmarks.worlds.world import World, statements
 
 # dish | base | herb | vessel | minutes | heat | garnish | three steps
 _DISHES = read_rows(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from emo_prune.worlds.questions import questions_of_split
-from emo_prune.worlds.table import find_world
+from benchmarks.worlds.questions import questions_of_split
+from benchmarks.worlds.table import find_world
 
 # Of a hundred documents, how many are questions from beginning to end.
 _ALL_QUESTIONS = 70

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from emo_prune.worlds.facts import Facts
+from benchmarks.worlds.facts import Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from emo_prune.worlds.facts import Fact, Facts, lookup, read_rows, read_words
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Fact, Facts, lookup, read_rows, read_words
+from benchmarks.worlds.world import World, statements
 
 _DAYS = read_words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 _MONTHS = read_words(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from emo_prune.worlds.facts import Fact, Facts, lookup, read_rows, read_words
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Fact, Facts, lookup, read_rows, read_words
+from benchmarks.worlds.world import World, statements
 
 # material | class | in water | current | in a flame
 _MATERIALS = read_rows(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from random import Random
 
+from benchmarks.worlds.facts import Asked
+from benchmarks.worlds.question import Question
+from benchmarks.worlds.splits import Split, split_of
+from benchmarks.worlds.table import find_world
 from emo_prune.errors import DataMissing
-from emo_prune.worlds.facts import Asked
-from emo_prune.worlds.question import Question
-from emo_prune.worlds.splits import Split, split_of
-from emo_prune.worlds.table import find_world
 
 
 def questions(world: str, split: Split, count: int, seed: int) -> list[Question]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from emo_prune.worlds.facts import Fact, Facts, lookup, read_rows
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Fact, Facts, lookup, read_rows
+from benchmarks.worlds.world import World, statements
 
 _PET_COLUMNS = ("name", "kind", "color", "age", "owner", "city")
 _PETS = read_rows(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 from random import Random
 
-from emo_prune.worlds.facts import Facts, lookup, read_rows
-from emo_prune.worlds.world import World, statements
+from benchmarks.worlds.facts import Facts, lookup, read_rows
+from benchmarks.worlds.world import World, statements
 
 _CODONS = ["".join(letters) for letters in product("UCAG", repeat=3)]
 _CODE = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
