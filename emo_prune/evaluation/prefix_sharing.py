@@ -12,12 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from emo_prune.architectures import ARCHITECTURES
 from emo_prune.evaluation.language_model import Answer, Request, ScoringLM
 from emo_prune.evaluation.prefixes import ForwardPass, Room, Scored, plan_passes
 from emo_prune.evaluation.room import tokens_at_a_time
+from emo_prune.models.transformers_private import (
+    attention_of,
+    cache_argument,
+    keeps_every_token,
+)
 
 # Dense models whose attention takes positions and a mask as those of the table do.
 _DENSE = ("gpt2", "llama", "olmo2", "olmo2_noqknorm_prenorm", "qwen2", "qwen3")
@@ -63,13 +67,12 @@ def why_not_shared(model: Any) -> str | None:
     takes a mask of ours.
     """
     config = model.config
-    attention = config._attn_implementation
+    attention = attention_of(config)
     if config.model_type not in (*ARCHITECTURES, *_DENSE):
         return f"not tested on {config.model_type}"
     if attention not in _MASKED_ATTENTION:
         return f"{attention} attention takes no mask"
-    layers = DynamicCache(config=config).layers
-    if any(type(layer) is not DynamicLayer for layer in layers):
+    if not keeps_every_token(config):
         return "its cache forgets (a sliding window, or layers of another kind)"
     return None
 
@@ -136,6 +139,7 @@ class _Forward:
         self._model = model
         self._softmax_dtype = softmax_dtype
         self._cache = DynamicCache(config=model.config)
+        self._cache_argument = cache_argument()
 
     @torch.inference_mode()
     def __call__(self, one: ForwardPass) -> tuple[list[float], list[bool]]:
@@ -147,9 +151,9 @@ class _Forward:
             input_ids=torch.tensor([one.tokens], device=device),
             attention_mask=None if one.is_chain else self._mask(one),
             position_ids=torch.tensor([one.positions], device=device),
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=torch.tensor(asked, dtype=torch.long, device=device),
+            **{self._cache_argument: self._cache},
         ).logits[0]  # [positions asked for, vocabulary]
         row_of = {index: row for row, index in enumerate(asked)}
         rows = [row_of[target.index] for target in one.targets]

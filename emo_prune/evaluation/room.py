@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from emo_prune.models.memory import free_memory
+from emo_prune.models.placement import free_memory
 
 _AT_LEAST = 64
 # More takes longer on a CPU (measured), for attention is over all tokens of a pass.

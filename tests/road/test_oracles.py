@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from emo_prune.architectures import MoEModel
 from emo_prune.architectures.opening import open_local
 from emo_prune.exports import export, plan_export
-from emo_prune.models.carved_block import EmoeGate
+from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe
 from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
