@@ -1,59 +1,74 @@
 """Score checkpoints by lm-eval, compare them question by question, and judge.
 
-`evaluate` gives `Results`, the same numbers a direct run of lm-eval gives; `compare`
-sets them against a baseline's on the same questions, `against_control` against experts
-chosen for nothing; `judge` holds that against
-`Gates`, and `check_gates` fails what lost too much; `refuse_overlap` keeps calibration
-documents out of the score; `Sweep` holds the figures of many. Importing this room
-imports neither lm-eval nor torch.
+`evaluate` and `evaluate_all` are the verbs. `Scorer` gives `Results`, the same numbers
+that a direct run of lm-eval gives; `compare` sets them against a baseline's on the same
+questions, `against_control` against experts that were not chosen for the task; `judge`
+holds that against `Gates`, and `check_gates` fails what lost too much; `refuse_overlap`
+keeps calibration documents out of the score. Importing this package imports neither
+lm-eval nor torch.
 """
 
-from emo_prune.evaluation.compare import Comparison, Difference, compare
-from emo_prune.evaluation.controls import Control, ControlKind, against_control
-from emo_prune.evaluation.flips import Flip
-from emo_prune.evaluation.gates import Gates, Verdict, check_gates, judge
-from emo_prune.evaluation.overlap import refuse_overlap
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emo_prune.evaluation.compare import Flip, compare, flips
+from emo_prune.evaluation.controls import against_control
+from emo_prune.evaluation.evaluation import Evaluation
+from emo_prune.evaluation.gates import Gates, check_gates, judge
+from emo_prune.evaluation.prompts import evaluation_prompts, refuse_overlap
 from emo_prune.evaluation.results import (
     CategoryResult,
+    Comparison,
+    Control,
+    ControlKind,
+    Difference,
+    Evaluations,
     Question,
     Results,
     Settings,
     TaskResult,
-    results_schema,
+    Verdict,
+    load_results,
 )
-from emo_prune.evaluation.run import (
-    evaluate,
-    evaluate_loaded,
-    evaluate_with,
-    scorer,
-)
-from emo_prune.sweeps.document import Cell, Row, Sweep, sweep_schema
+from emo_prune.evaluation.scored_model import ScoredModel, scored_model, subset_name
+from emo_prune.evaluation.scorer import Scorer
+from emo_prune.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from emo_prune.evaluation.evaluating import evaluate, evaluate_all
 
 __all__ = [
     "CategoryResult",
-    "Cell",
     "Comparison",
     "Control",
     "ControlKind",
     "Difference",
+    "Evaluation",
+    "Evaluations",
     "Flip",
     "Gates",
     "Question",
     "Results",
-    "Row",
+    "ScoredModel",
+    "Scorer",
     "Settings",
-    "Sweep",
     "TaskResult",
     "Verdict",
     "against_control",
     "check_gates",
     "compare",
     "evaluate",
-    "evaluate_loaded",
-    "evaluate_with",
+    "evaluate_all",
+    "evaluation_prompts",
+    "flips",
     "judge",
+    "load_results",
     "refuse_overlap",
-    "results_schema",
-    "scorer",
-    "sweep_schema",
+    "scored_model",
+    "subset_name",
 ]
+
+__getattr__ = lazy_names(
+    __name__, {"evaluate": "evaluating", "evaluate_all": "evaluating"}
+)

@@ -227,6 +227,7 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
         variable=False,
         repeatable=True,
         kind=Path,
+        over=("path", "export", "baseline"),
         help="Score the model with all its experts, then with those of this "
         "selection.json alone, as its export would be; nothing is exported. May be "
         "given several times.",
@@ -250,24 +251,28 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
     )
     max_drop: float | None = option(
         default=None,
+        check="emo_prune.options.values:check_limit",
         help="Exit with 3 if more points are lost against the baseline (or else the "
         "source).",
         panel=GATES,
     )
     min_recovery: str | float | None = option(
         default=None,
+        check="emo_prune.options.values:share_in_percent",
         help="Exit with 3 if less of the baseline's figure (or else the source's) is "
         "left: 95% or 0.95.",
         panel=GATES,
     )
     max_ppl_increase: str | float | None = option(
         default=None,
+        check="emo_prune.options.values:rise_in_percent",
         help="Exit with 3 if perplexity per byte rises by more per cent; for texts: 2% "
         "or 2.",
         panel=GATES,
     )
     confidence: float | None = option(
         default=None,
+        check="emo_prune.options.values:check_confidence",
         help="Judge the worse end of this interval: 0.95. (default: the point "
         "estimate)",
         panel=GATES,
@@ -297,6 +302,37 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
         "beside the export, or emo-prune-out/<task>/)",
         panel=OUTPUT,
     )
+
+    def check(self) -> None:
+        """Refuse several models, and confidence or strictness without a gate."""
+        super().check()
+        for name in ("path", "export", "baseline"):
+            self.refuse_both(
+                "selection",
+                name,
+                "selections are scored on one model and compared with it",
+            )
+        given = [name for name in ("path", "export", "model") if getattr(self, name)]
+        if len(given) > 1:
+            raise SettingsError(
+                "there are several checkpoints to score",
+                got=" and ".join(str(getattr(self, name)) for name in given),
+                expected="one of them",
+                hint=("to compare two, make one the ", Parameter("baseline")),
+            )
+        limits = (self.max_drop, self.min_recovery, self.max_ppl_increase)
+        unjudged = self.strict or self.confidence is not None
+        if unjudged and all(limit is None for limit in limits):
+            name = "strict" if self.strict else "confidence"
+            raise SettingsError(
+                "there is no gate to judge",
+                got=Parameter(name, getattr(self, name)),
+                expected=(
+                    *(Parameter("max_drop"), ", ", Parameter("min_recovery"), " or "),
+                    *(Parameter("max_ppl_increase"), " beside it"),
+                ),
+                hint=("add ", Parameter("max_drop", 1.0)),
+            )
 
 
 @options

@@ -1,8 +1,8 @@
 """Run examples through a model and observe its own routing.
 
-`tokenize` and `make_batches` prepare the examples, `observe` counts in one pass, and
-`observe_greedy` goes layer by layer with the earlier layers already pruned. What comes
-out is `LayerRouting`: integer counts and float64 sums, free of torch.
+`calibrate` makes a task's prompts batches of tokens, `observe` counts in one pass,
+`observe_greedy` with the earlier layers already pruned, `StreamedRun` layer by layer.
+What comes out is `LayerRouting`: integer counts and float64 sums, free of torch.
 """
 
 from __future__ import annotations
@@ -11,37 +11,94 @@ from typing import TYPE_CHECKING
 
 from emo_prune.lazy import lazy_names
 from emo_prune.routing.counts import LayerRouting
-from emo_prune.routing.ranks import Ranks, current_ranks, joined_ranks
 
 if TYPE_CHECKING:
-    from emo_prune.routing.batches import Batch as Batch
-    from emo_prune.routing.batches import TokenizedExamples as TokenizedExamples
-    from emo_prune.routing.batches import make_batches as make_batches
-    from emo_prune.routing.batches import tokenize as tokenize
-    from emo_prune.routing.passes import observe as observe
-    from emo_prune.routing.passes import observe_greedy as observe_greedy
+    from emo_prune.routing.blocks import masked, moe_blocks, prune_in_place
+    from emo_prune.routing.calibration import (
+        Batch,
+        Calibrated,
+        TokenizedExamples,
+        calibrate,
+        chat_template,
+        check_vocabulary,
+        make_batches,
+        say_imports,
+        tokenize,
+    )
+    from emo_prune.routing.modularity import Modularity, measure_modularity
+    from emo_prune.routing.observer import named_failures, observe, observe_greedy
+    from emo_prune.routing.placement import (
+        Ranks,
+        current_ranks,
+        joined_ranks,
+        must_stream,
+        refuse_quantised,
+        refuse_ranks,
+        resolved_dtype,
+    )
+    from emo_prune.routing.saved_run import resumable
+    from emo_prune.routing.streamed import StreamedRun
+    from emo_prune.routing.weights import HeldBytes
 
 __all__ = [
     "Batch",
+    "Calibrated",
+    "HeldBytes",
     "LayerRouting",
+    "Modularity",
     "Ranks",
+    "StreamedRun",
     "TokenizedExamples",
+    "calibrate",
+    "chat_template",
+    "check_vocabulary",
     "current_ranks",
     "joined_ranks",
     "make_batches",
+    "masked",
+    "measure_modularity",
+    "moe_blocks",
+    "must_stream",
+    "named_failures",
     "observe",
     "observe_greedy",
+    "prune_in_place",
+    "refuse_quantised",
+    "refuse_ranks",
+    "resolved_dtype",
+    "resumable",
+    "say_imports",
     "tokenize",
 ]
 
 _HOMES = {
-    "Batch": "batches",
-    "TokenizedExamples": "batches",
-    "make_batches": "batches",
-    "observe": "passes",
-    "observe_greedy": "passes",
-    "tokenize": "batches",
+    "Batch": "calibration",
+    "Calibrated": "calibration",
+    "HeldBytes": "weights",
+    "Modularity": "modularity",
+    "Ranks": "placement",
+    "StreamedRun": "streamed",
+    "TokenizedExamples": "calibration",
+    "calibrate": "calibration",
+    "chat_template": "calibration",
+    "check_vocabulary": "calibration",
+    "current_ranks": "placement",
+    "joined_ranks": "placement",
+    "make_batches": "calibration",
+    "masked": "blocks",
+    "measure_modularity": "modularity",
+    "moe_blocks": "blocks",
+    "must_stream": "placement",
+    "named_failures": "observer",
+    "observe": "observer",
+    "observe_greedy": "observer",
+    "prune_in_place": "blocks",
+    "refuse_quantised": "placement",
+    "refuse_ranks": "placement",
+    "resolved_dtype": "placement",
+    "resumable": "saved_run",
+    "say_imports": "calibration",
+    "tokenize": "calibration",
 }
-
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -23,10 +23,15 @@ from emo_prune.selection.document import (
 from emo_prune.selection.scores import check_score, needs_outputs, score, score_names
 
 if TYPE_CHECKING:
-    from emo_prune.selection.choose import choose_at_random, choose_layer
-    from emo_prune.selection.chooser import Chooser, source_model
+    from emo_prune.selection.chooser import (
+        Chooser,
+        choose_at_random,
+        choose_layer,
+        run_key,
+        source_model,
+    )
     from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
-    from emo_prune.selection.selecting import reselect, select
+    from emo_prune.selection.selecting import reselect, select, select_again
 
 __all__ = [
     "Budget",
@@ -48,9 +53,11 @@ __all__ = [
     "read_scores",
     "reselect",
     "resolve_budget",
+    "run_key",
     "score",
     "score_names",
     "select",
+    "select_again",
     "source_model",
     "write_scores",
 ]
@@ -58,11 +65,13 @@ __all__ = [
 _HOMES = {
     "Chooser": "chooser",
     "ScoresFile": "scores_file",
-    "choose_at_random": "choose",
-    "choose_layer": "choose",
+    "choose_at_random": "chooser",
+    "choose_layer": "chooser",
     "read_scores": "scores_file",
     "reselect": "selecting",
+    "run_key": "chooser",
     "select": "selecting",
+    "select_again": "selecting",
     "source_model": "chooser",
     "write_scores": "scores_file",
 }

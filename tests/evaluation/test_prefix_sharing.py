@@ -12,16 +12,15 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from emo_prune.evaluation import evaluate_loaded
-from emo_prune.evaluation.language_model import ScoringLM
-from emo_prune.evaluation.prefix_sharing import (
+from emo_prune.evaluation.language_model import (
     PrefixSharingLM,
-    scoring_lm,
+    ScoringLM,
+    language_model,
+    tokens_at_a_time,
     why_not_shared,
 )
-from emo_prune.evaluation.room import tokens_at_a_time
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task, quiet
-from tests.evaluation.tiny import byte_tokenizer
+from tests.evaluation.tiny import byte_tokenizer, scored
 from tests.tiny_models import CHECKPOINTS, VOCABULARY, tiny_model
 
 SHARING = [name for name in CHECKPOINTS if name != "gpt_oss"]
@@ -66,7 +65,7 @@ def lm_evals_own(model: Any) -> Any:
 
 def ours(model: Any, batch_size: int | None = None, **options: Any) -> ScoringLM:
     with quiet():
-        return scoring_lm(model, byte_tokenizer(), batch_size=batch_size, **options)
+        return language_model(model, byte_tokenizer(), batch_size=batch_size, **options)
 
 
 def assert_same(
@@ -107,6 +106,7 @@ def sharing(request: pytest.FixtureRequest) -> Any:
     return dense(name) if name in DENSE else tiny_model(name)
 
 
+@pytest.mark.compatibility
 def test_every_request_gets_what_lm_eval_gives_it(sharing: Any) -> None:
     lm = ours(sharing)
     assert isinstance(lm, PrefixSharingLM)
@@ -144,6 +144,7 @@ def test_batch_size_changes_nothing(sharing: Any, batch_size: int) -> None:
     )
 
 
+@pytest.mark.compatibility
 def test_eager_attention_takes_the_mask_too() -> None:
     model = tiny_model("olmoe", attn_implementation="eager")
     assert model.config._attn_implementation == "eager"
@@ -204,6 +205,7 @@ def test_whole_texts_get_what_lm_eval_gives_them() -> None:
     assert found == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -225,6 +227,7 @@ def test_where_sharing_is_impossible_it_is_said_and_lm_evals_way_is_taken(
     assert_same(ask(lm, made_up()), ask(lm_evals_own(made), made_up()))
 
 
+@pytest.mark.compatibility
 def test_attention_without_a_mask_is_not_shared() -> None:
     model = tiny_model("olmoe")
     model.config._attn_implementation = "flash_attention_2"
@@ -237,10 +240,10 @@ def test_results_are_the_same_without_sharing(
     options = TaskOptions(data_dir=data_dir)
     evaluation = evaluation_set(parse_task("engineering"), options, 3)
     shared, alone = (
-        evaluate_loaded(model, tokenizer, evaluation, name="tiny", share_prefixes=share)
+        scored(model, tokenizer, evaluation, name="tiny", share_prefixes=share)
         for share in (True, False)
     )
-    assert shared.to_json() == alone.to_json()
+    assert shared.to_text() == alone.to_text()
 
 
 def test_a_longer_context_leaves_no_more_room_for_tokens(model: Any) -> None:
