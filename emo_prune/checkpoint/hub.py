@@ -11,15 +11,23 @@ from typing import Any
 from emo_prune.checkpoint.range_cache import RangeCache
 from emo_prune.checkpoint.ranges import PIECE, Piece, RangeReader, plan
 from emo_prune.checkpoint.retry import Named, odd_answer, patiently, quietly
-from emo_prune.checkpoint.source import FolderSource, Wanted, several, write_at
-from emo_prune.errors import NotACheckpoint
+from emo_prune.checkpoint.source import (
+    FolderSource,
+    Wanted,
+    is_inside,
+    several,
+    write_at,
+)
+from emo_prune.errors import ExportError, NotACheckpoint
 from emo_prune.places import CONFIG
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _SUPPORT = ("*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py", "LICENSE*")
 _WHOLE = ("*.safetensors", *_SUPPORT)
 _SECOND_COPIES = ("consolidated*", "original/*")  # the same weights, in other layouts
 _THREADS = 8
+_LARGEST = 2**63  # bytes of a file
 
 
 def looks_like_hub_id(model: str) -> bool:
@@ -136,15 +144,17 @@ class HubSource:
         self._files: tuple[str, ...] | None = None
         self._revision = revision
         found = self._metadata(CONFIG)
-        if not found.commit_hash:
-            raise odd_answer(repository, CONFIG, "no commit", "X-Repo-Commit")
+        if not _COMMIT.fullmatch(found.commit_hash or ""):  # it names folders
+            told = found.commit_hash
+            got = f"the commit {told!r:.60}" if told else "no commit"
+            raise odd_answer(repository, CONFIG, got, "a hash in X-Repo-Commit")
         # Later answers then cannot be of another commit.
         self._revision = self.revision = str(found.commit_hash)
         self._cache = RangeCache(cache, repository, self.revision) if cache else None
         self._ranges = RangeReader(repository, self._address, self.size, self._count)
 
     @property
-    def cache_problem(self) -> OSError | None:
+    def cache_problem(self) -> ExportError | None:
         """Why ranges are no longer kept in the cache folder; None if all is well."""
         return self._cache.problem if self._cache else None
 
@@ -198,6 +208,9 @@ class HubSource:
             api, name, commit = HfApi(), self.repository, self.revision
             with Named(name), quietly():
                 names = patiently(lambda: api.list_repo_files(name, revision=commit))
+            for strange in (one for one in names if not is_inside(one)):
+                got = f"a file called {strange!r:.200}"
+                raise odd_answer(name, "", got, "relative paths")
             self._files = of_checkpoint(names)
         return self._files
 
@@ -214,8 +227,9 @@ class HubSource:
 
         with Named(self.repository, file):
             found = patiently(lambda: get_hf_file_metadata(self._address(file)))
-        if found.size is None:
-            raise odd_answer(self.repository, file, "no size", "the size of the file")
+        if found.size is None or not 0 <= found.size < _LARGEST:
+            got = "no size" if found.size is None else f"a size of {found.size}"
+            raise odd_answer(self.repository, file, got, "the size of the file")
         self._sizes[file] = found.size
         return found
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import platformdirs
-
 from emo_prune.errors import ExportError
 from emo_prune.files import canonical_json, strict_json, write_atomically
 
@@ -33,6 +31,8 @@ def locate(fingerprint: str) -> str | None:
 
 
 def _file() -> Path:
+    import platformdirs
+
     return platformdirs.user_cache_path("emo-prune") / "checkpoints.json"
 
 

@@ -79,7 +79,7 @@ def test_local_folder_of_the_same_name_is_not_read(
 def test_path_is_not_a_repository(name: str) -> None:
     with pytest.raises(HubError, match="not the name of a Hub repository") as caught:
         open_remote(name)
-    assert "--remote" in caught.value.hint
+    assert "without remote" in caught.value.hint
 
 
 def test_every_request_after_the_first_names_the_commit(hub: Hub) -> None:
