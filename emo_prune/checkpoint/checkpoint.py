@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,8 @@ def name_of_folder(root: Path) -> tuple[str, str | None]:
     repository = root.parent.parent.name
     if root.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.removeprefix("models--").replace("--", "/"), root.name
-    return root.name, None
+    # A name need not be text; whatever holds it must be.
+    return os.fsencode(root.name).decode(errors="replace"), None
 
 
 def _without(file: str, model: str) -> NotACheckpoint:

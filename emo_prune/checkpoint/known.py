@@ -21,7 +21,8 @@ def remember(fingerprint: str, model: str) -> None:
     if known.get(fingerprint) == place:
         return
     text = canonical_json({**known, fingerprint: place})
-    with contextlib.suppress(ExportError):  # a read-only home is no reason to fail
+    # A read-only home is no reason to fail, nor is a place whose name is no text.
+    with contextlib.suppress(ExportError, UnicodeEncodeError):
         write_atomically(_file(), text, durable=False)
 
 
