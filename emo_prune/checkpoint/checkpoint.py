@@ -281,8 +281,9 @@ def _shards_of(
 
 
 def _is_shard_name(name: object) -> bool:
-    plain = isinstance(name, str) and is_inside(name)
-    return plain and name.endswith(".safetensors") and ":" not in name
+    if not isinstance(name, str):
+        return False
+    return name.endswith(".safetensors") and ":" not in name and is_inside(name)
 
 
 def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:

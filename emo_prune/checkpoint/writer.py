@@ -94,13 +94,13 @@ def plan_shards(
     `model.safetensors`; several are numbered as transformers numbers them.
     """
     groups: list[list[OutputTensor]] = [[]]
-    room = max_shard_bytes
+    left = max_shard_bytes
     for tensor in tensors:
-        if groups[-1] and tensor.num_bytes > room:
+        if groups[-1] and tensor.num_bytes > left:
             groups.append([])
-            room = max_shard_bytes
+            left = max_shard_bytes
         groups[-1].append(tensor)
-        room -= tensor.num_bytes
+        left -= tensor.num_bytes
     return tuple(
         Shard(name=_shard_name(number, len(groups)), tensors=tuple(group))
         for number, group in enumerate(groups, 1)
