@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from emo_prune.checkpoint.range_cache import RangeCache
 from emo_prune.checkpoint.ranges import PIECE, Piece, RangeReader, plan
 from emo_prune.checkpoint.retry import Named, odd_answer, patiently, quietly
 from emo_prune.checkpoint.source import (
+    ByteSource,
     FolderSource,
     Wanted,
     is_inside,
@@ -124,7 +124,7 @@ def cached_folder(model: str, revision: str | None = None) -> Path | None:
             return None
 
 
-class HubSource:
+class HubSource(ByteSource):
     """Files of a Hub repository; one commit, fixed at the start.
 
     Shards are read by range, several at once, and kept in the folder `cache` if one is
@@ -137,9 +137,8 @@ class HubSource:
     def __init__(
         self, repository: str, revision: str | None = None, cache: Path | None = None
     ) -> None:
+        super().__init__()
         self.repository = repository
-        self.bytes_read = 0
-        self._counting = threading.Lock()
         self._sizes: dict[str, int] = {}
         self._files: tuple[str, ...] | None = None
         self._revision = revision
@@ -163,12 +162,6 @@ class HubSource:
         if file not in self._sizes:
             self._metadata(file)
         return self._sizes[file]
-
-    def read(self, file: str, start: int, end: int) -> bytes:
-        """Return bytes [start, end) of a file."""
-        buffer = bytearray(end - start)
-        self.fill([Wanted(file, start, memoryview(buffer))])
-        return bytes(buffer)
 
     def fill(self, wanted: Sequence[Wanted]) -> None:
         """Fill buffers by as few requests as are worth it, several at once.
@@ -250,10 +243,6 @@ class HubSource:
         from huggingface_hub import hf_hub_url
 
         return str(hf_hub_url(self.repository, file, revision=self._revision))
-
-    def _count(self, num_bytes: int) -> None:
-        with self._counting:  # several threads may read
-            self.bytes_read += num_bytes
 
 
 def _is_shard(file: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where bytes come from: a protocol, and the local folder that implements it."""
+"""Where bytes come from: any source, and the local folder that is one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import os
 import stat
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
-from emo_prune.errors import CheckpointError, HeaderError, MissingShard
+from emo_prune.errors import CheckpointError, EmoPruneError, HeaderError, MissingShard
 
 _BUFFER = 1024 * 1024  # larger ones fall out of the processor's cache
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
@@ -30,55 +31,64 @@ class Wanted(NamedTuple):
     buffer: memoryview
 
 
-class ByteSource(Protocol):
-    """Files of one checkpoint, read by byte range.
+class ByteSource(ABC):
+    """Files of one checkpoint, read by byte range, by several threads at once.
 
     `bytes_read` counts the bytes that came from the disk or over the wire so far;
     `at_once` is how many reads or copies are worth running at a time.
     """
 
     at_once: int
-    bytes_read: int
 
+    def __init__(self) -> None:
+        self.bytes_read = 0
+        self._counting = threading.Lock()
+
+    @abstractmethod
     def size(self, file: str) -> int:
         """Return the size of a file in bytes; raise `MissingShard` without it."""
 
-    def read(self, file: str, start: int, end: int) -> bytes:
-        """Return bytes [start, end) of a file."""
-
-    def fill(self, wanted: Sequence[Wanted]) -> None:
-        """Fill buffers; reads that lie close together or far away may be joined."""
-
-    def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
-        """Write bytes [start, end) of a file to a descriptor, at a position of it.
-
-        Several threads may copy at once, to other positions.
-        """
-
+    @abstractmethod
     def files(self) -> tuple[str, ...]:
         """Return the relative names of all files, sorted."""
 
+    @abstractmethod
+    def fill(self, wanted: Sequence[Wanted]) -> None:
+        """Fill buffers; reads that lie close together or far away may be joined."""
 
-class FolderSource:
+    @abstractmethod
+    def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
+        """Write bytes [start, end) of a file to a descriptor, at a position of it."""
+
+    def read(self, file: str, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of a file."""
+        buffer = bytearray(end - start)
+        self.fill([Wanted(file, start, memoryview(buffer))])
+        return bytes(buffer)
+
+    @property
+    def cache_problem(self) -> EmoPruneError | None:
+        """Why what is read is no longer kept as asked; None if all is well."""
+        return None
+
+    def _count(self, num_bytes: int) -> None:
+        with self._counting:
+            self.bytes_read += num_bytes
+
+
+class FolderSource(ByteSource):
     """The files of a local folder. Symbolic links (the Hub's cache) are followed."""
 
     at_once = 2  # memory bandwidth is the limit; more only get in each other's way
 
     def __init__(self, root: Path) -> None:
+        super().__init__()
         self.root = root
-        self.bytes_read = 0
-        self._counting = threading.Lock()
 
     def size(self, file: str) -> int:
         """Return the size of a file in bytes; raise `MissingShard` without it."""
         with self._open(file) as descriptor:
             return os.fstat(descriptor).st_size
-
-    def read(self, file: str, start: int, end: int) -> bytes:
-        """Return bytes [start, end) of a file; raise `HeaderError` if it is shorter."""
-        buffer = bytearray(end - start)
-        self.fill([Wanted(file, start, memoryview(buffer))])
-        return bytes(buffer)
 
     def fill(self, wanted: Sequence[Wanted]) -> None:
         """Fill buffers, in order; raise `HeaderError` if a file is shorter."""
@@ -123,10 +133,6 @@ class FolderSource:
                 if not any(part.startswith(".") for part in name.split("/"))
             )
         )
-
-    def _count(self, num_bytes: int) -> None:
-        with self._counting:  # several threads may read
-            self.bytes_read += num_bytes
 
     @contextlib.contextmanager
     def _open(self, file: str) -> Iterator[int]:
