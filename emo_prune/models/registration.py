@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import NamedTuple
@@ -44,7 +43,7 @@ def register_models() -> None:
     sys.meta_path.insert(0, _TableFinder())
 
 
-class _TableFinder(MetaPathFinder):
+class _TableFinder:
     """Finds transformers' tables where they are, to be filled once they are loaded."""
 
     def find_spec(
