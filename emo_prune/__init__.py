@@ -21,6 +21,16 @@ from emo_prune.version import __version__
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
     from emo_prune.errors import EmoPruneError
+    from emo_prune.exports import (
+        Exported,
+        ExportRecord,
+        Extracted,
+        VerificationReport,
+        export,
+        export_all,
+        extract,
+        verify,
+    )
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
@@ -30,27 +40,43 @@ _HOMES = {
     "EmoConfig": "models",
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
+    "ExportRecord": "exports",
+    "Exported": "exports",
+    "Extracted": "exports",
     "Inspection": "architectures",
     "Progress": "progress",
     "Selection": "selection",
+    "VerificationReport": "exports",
+    "export": "exports",
+    "export_all": "exports",
+    "extract": "exports",
     "inspect": "architectures",
     "load_selection": "selection",
     "reselect": "selection",
     "select": "selection",
+    "verify": "exports",
 }
 
 __all__ = [
     "EmoConfig",
     "EmoForCausalLM",
     "EmoPruneError",
+    "ExportRecord",
+    "Exported",
+    "Extracted",
     "Inspection",
     "Progress",
     "Selection",
+    "VerificationReport",
     "__version__",
+    "export",
+    "export_all",
+    "extract",
     "inspect",
     "load_selection",
     "reselect",
     "select",
+    "verify",
 ]
 
 announce_models()

@@ -20,6 +20,7 @@ PREFIX = "emo-prune/"
 
 # Where the type of each document is. A new one is a row here.
 DOCUMENTS = {
+    "emo-prune/export/1": "emo_prune.exports.record:ExportRecord",
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
 }
 

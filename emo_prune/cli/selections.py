@@ -60,7 +60,7 @@ def score_selections(
         SelectionsRequest,
         evaluate_selections,
     )
-    from emo_prune.exports.export_selection import find_source
+    from emo_prune.exports import find_source
     from emo_prune.tasks import TaskOptions
 
     found = [read_selection(file) for file in selected]

@@ -22,7 +22,7 @@ from emo_prune.evaluation.scoring import (
     say_if_truncated,
 )
 from emo_prune.evaluation.subject import Subject, subject
-from emo_prune.exports.export_selection import find_source
+from emo_prune.exports import find_source
 from emo_prune.progress import Progress, Silent
 from emo_prune.tasks import EvaluationSet
 
