@@ -193,7 +193,9 @@ class GradualExport:
         """
         if read_record(self.destination).selection_sha256 != selection.sha256:
             raise self._lost(f"another export in {self.destination}")
+        self.folder.hold_name()  # which takes the lock's file that the run has left
         tidy(self.destination)
+        self.folder.release()
 
     def _places(self) -> dict[str, tuple[str, int]]:
         """Return each tensor's file and position."""

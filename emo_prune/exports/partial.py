@@ -130,6 +130,14 @@ class PartialFolder:
         if self.path.is_dir() and not self._lock.is_free():
             raise self._busy()
 
+    def hold_name(self) -> None:
+        """Hold the name of a folder that is not there any more.
+
+        Raises:
+            OutputExists: another process has it.
+        """
+        self._hold()
+
     def release(self) -> None:
         """Let go of the folder, whatever its name is by now."""
         self._lock.release()
