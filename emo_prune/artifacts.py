@@ -22,6 +22,7 @@ PREFIX = "emo-prune/"
 DOCUMENTS = {
     "emo-prune/export/1": "emo_prune.exports.record:ExportRecord",
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
+    "emo-prune/results/1": "emo_prune.evaluation.results:Results",
 }
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]

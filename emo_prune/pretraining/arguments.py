@@ -10,6 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from emo_prune.errors import BadRecipe, SettingsError
+from emo_prune.models.transformers_private import checkpointing_argument
 from emo_prune.pretraining.recipe import Recipe
 
 TRACKERS = ("tensorboard", "wandb")
@@ -58,6 +59,7 @@ def training_arguments(
                 "activation_checkpointing": recipe.gradient_checkpointing,
             },
         }
+    checkpointing = checkpointing_argument()
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.micro_batch_size,
@@ -70,8 +72,6 @@ def training_arguments(
         adam_beta2=recipe.adam_beta2,
         max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.precision == "bfloat16",
-        activation_checkpointing=recipe.gradient_checkpointing and not fsdp,
-        activation_checkpointing_kwargs={"use_reentrant": False},
         dataloader_pin_memory=on_gpu,
         dataloader_num_workers=2 if on_gpu else 0,
         use_cpu=use_cpu,
@@ -86,6 +86,10 @@ def training_arguments(
         report_to=_trackers(trackers),
         ddp_find_unused_parameters=False,
         **sharding,
+        **{
+            checkpointing: recipe.gradient_checkpointing and not fsdp,
+            f"{checkpointing}_kwargs": {"use_reentrant": False},
+        },
     )
 
 

@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from emo_prune.errors import Diverged
+from emo_prune.models.document_pool import PackedDocuments
 from emo_prune.models.loading import load_model
-from emo_prune.models.packed_documents import PackedDocuments
 from emo_prune.pretraining.balance import Balance
 from emo_prune.pretraining.recipe import Recipe
 from emo_prune.pretraining.routing_metrics import NAMES, routing_metrics

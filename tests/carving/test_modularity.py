@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from emo_prune.architectures import ARCHITECTURES
 from emo_prune.carving.measuring import Measuring
-from emo_prune.models.carved_block import EmoeGate
+from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import Batch
 from emo_prune.routing.modularity import Modularity, measure_modularity

@@ -1,14 +1,86 @@
-"""EMO's configuration, with the keys of the released `config.json` files."""
+"""The configurations of EMO and of its dense sibling, with the keys of the releases."""
 
 # no `from __future__ import annotations`: `strict` checks no field whose type is text
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
 
 from emo_prune.errors import BadConfig
-from emo_prune.models.prenorm_config import PrenormConfig
+
+
+@strict
+class PrenormConfig(PreTrainedConfig):  # type: ignore[misc]
+    """A Llama-shaped decoder: its sizes, its tokens and its rotary embedding.
+
+    The rotary embedding may be given as in the released files (`rope_theta`,
+    `rope_scaling`) or as transformers 5 has it (`rope_parameters`). It is written as
+    in the released files, which the code they were released with can read as well.
+    """
+
+    # the cache, as transformers called it before 5.24 and since
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values", "cache"]
+    attention_tp_plan: ClassVar[dict[str, str]] = {
+        "layers.*.self_attn.q_proj": "colwise",
+        "layers.*.self_attn.k_proj": "colwise",
+        "layers.*.self_attn.v_proj": "colwise",
+        "layers.*.self_attn.o_proj": "rowwise",
+    }
+    mlp_tp_plan: ClassVar[dict[str, str]] = {
+        "layers.*.mlp.gate_proj": "colwise",
+        "layers.*.mlp.up_proj": "colwise",
+        "layers.*.mlp.down_proj": "rowwise",
+    }
+
+    vocab_size: int = 100352
+    hidden_size: int = 2048
+    intermediate_size: int = 8192
+    num_hidden_layers: int = 16
+    num_attention_heads: int = 16
+    num_key_value_heads: int | None = None
+    hidden_act: str = "silu"
+    max_position_embeddings: int = 4096
+    initializer_range: float = 0.02
+    rms_norm_eps: float = 1e-6
+    use_cache: bool = True
+    pad_token_id: int | None = 100277
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = 100257
+    tie_word_embeddings: bool = False
+    rope_parameters: dict[str, Any] | None = None
+    attention_bias: bool = False
+    attention_dropout: float | int = 0.0
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Fill in what may be left out."""
+        if self.num_key_value_heads is None:
+            self.num_key_value_heads = self.num_attention_heads
+        super().__post_init__(**kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields with the rotary keys of the released files."""
+        output: dict[str, Any] = super().to_dict()
+        rope = output.pop("rope_parameters", None)
+        if rope:
+            output["rope_theta"] = rope.pop("rope_theta")
+            scaled = rope.get("rope_type", "default") != "default"
+            output["rope_scaling"] = rope if scaled else None
+        return output
+
+
+@strict
+class Olmo2NoQKNormPrenormConfig(PrenormConfig):
+    """The shared fields; defaults that could be left out of a file are OLMo-2's."""
+
+    model_type = "olmo2_noqknorm_prenorm"
+    default_theta = 10000.0
+    base_model_tp_plan: ClassVar[dict[str, str]] = (
+        PrenormConfig.attention_tp_plan | PrenormConfig.mlp_tp_plan
+    )
+
+    rms_norm_eps: float = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
