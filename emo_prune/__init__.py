@@ -21,16 +21,10 @@ from emo_prune.version import __version__
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
     from emo_prune.errors import EmoPruneError
-    from emo_prune.exports import (
-        Exported,
-        ExportRecord,
-        Extracted,
-        VerificationReport,
-        export,
-        export_all,
-        extract,
-        verify,
-    )
+    from emo_prune.exports import ExportRecord
+    from emo_prune.exports.exporting import Exported, export, export_all
+    from emo_prune.exports.extraction import Extracted, extract
+    from emo_prune.exports.verification import VerificationReport, verify
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select

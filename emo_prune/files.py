@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from emo_prune.errors import ExportError, NotEnoughDisk
-from emo_prune.locks import alone
+from emo_prune.locks import PATIENCE, held
 
 _MAX_DEPTH = 64  # a config has four levels; each pruning of a pruned model adds one
 _MAX_BYTES = 512_000_000  # of a document; results of a large benchmark are 20 MB
@@ -184,7 +184,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with alone(path) as is_alone:
+        with held(path, patience=PATIENCE) as is_alone:
             if is_alone:
                 _remove_stale(path)
             with _temporary(path, durable) as file:

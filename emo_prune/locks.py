@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-_PATIENCE = 10.0  # seconds; whoever writes one file is done by then, or hangs
+PATIENCE = 10.0  # seconds; whoever writes one file is done by then, or hangs
 _POLL = 0.05
 
 
@@ -83,24 +83,26 @@ class Lock:
 
 
 @contextlib.contextmanager
-def alone(guarded: Path) -> Iterator[bool]:
-    """Hold something while the block runs, waiting for others; tell whether it is held.
+def held(guarded: Path, *, patience: float = 0.0) -> Iterator[bool]:
+    """Hold something while the block runs; tell whether it is held.
 
-    False: another process has had it for long, or there are no locks there.
+    Where another process has it for more than `patience` seconds, or where there are
+    no locks, the block runs as well.
     """
     lock = Lock(guarded)
     try:
-        yield _waited(lock)
+        yield _waited(lock, patience)
     finally:
         lock.release()
 
 
-def _waited(lock: Lock) -> bool:
-    end = time.monotonic() + _PATIENCE
-    with contextlib.suppress(OSError):
+def _waited(lock: Lock, patience: float) -> bool:
+    end = time.monotonic() + patience
+    try:
         while not lock.acquire():
             if time.monotonic() > end:
                 return False
             time.sleep(_POLL)
-        return True
-    return False
+    except OSError:
+        return False
+    return True

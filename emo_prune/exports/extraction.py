@@ -180,7 +180,8 @@ def _targets(options: ExtractOptions) -> list[_Target]:
 
 def _tasks(options: ExtractOptions) -> list[Task]:
     """Return the tasks that were asked for; each gets a place of its own."""
-    names, files = several(options.task), several(options.examples)
+    names: tuple[str, ...] = several(options.task)
+    files: tuple[str | Path, ...] = several(options.examples)
     if not names and not files:
         return [parse_task(None)]  # which says what to give
     tasks = [parse_task(name) for name in names]

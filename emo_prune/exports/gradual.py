@@ -41,7 +41,7 @@ from emo_prune.selection import Selection
 Held = Callable[[ByteRange], memoryview]
 
 
-_LEFT = "the layers that are done can be gone on from"
+_LEFT = (Parameter("resume", True), " goes on after the last layer that is done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -20,6 +20,7 @@ from emo_prune.errors import (
     ExportError,
     NotEnoughDisk,
     Parameter,
+    Text,
 )
 from emo_prune.exports.destination import (
     EXPORT,
@@ -133,7 +134,7 @@ def appearing(
 
 @contextlib.contextmanager
 def named_errors(
-    destination: Path, num_bytes: int, left: str = "nothing was left behind"
+    destination: Path, num_bytes: int, left: Text = "nothing was left behind"
 ) -> Iterator[None]:
     """Turn the system's errors while an output is written into named ones.
 
@@ -146,7 +147,7 @@ def named_errors(
     except OSError as error:
         if error.errno in _FULL:
             raise NotEnoughDisk(
-                f"the disk became full; {left}",
+                ("the disk became full; ", left),
                 where=destination,
                 got=str(error.strerror),
                 expected=f"{num_bytes:,} bytes",
@@ -156,7 +157,7 @@ def named_errors(
                 ),
             ) from None
         raise ExportError(
-            f"the output cannot be written; {left}",
+            ("the output cannot be written; ", left),
             where=destination,
             got=str(error),
             hint=(

@@ -233,7 +233,9 @@ def test_a_card_comes_back_under_its_name_and_no_other_does(
         (source / card).write_text(f"{card} of the dense model")
     carved(source, tmp_path / "carved")
     model = opened(tmp_path / "carved")
-    write_export(plan_export(model, selection_of(model, range(8))), tmp_path / "exported")
+    write_export(
+        plan_export(model, selection_of(model, range(8))), tmp_path / "exported"
+    )
     for name in ("carved", "exported"):
         back = tmp_path / f"{name}-back"
         restore_model(RestoreRequest(model=str(tmp_path / name), destination=back))
