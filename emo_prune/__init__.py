@@ -21,6 +21,8 @@ from emo_prune.version import __version__
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
     from emo_prune.errors import EmoPruneError
+    from emo_prune.evaluation import Evaluation, Results, load_results
+    from emo_prune.evaluation.evaluating import evaluate, evaluate_all
     from emo_prune.exports import ExportRecord
     from emo_prune.exports.exporting import Exported, export, export_all
     from emo_prune.exports.extraction import Extracted, extract
@@ -34,17 +36,22 @@ _HOMES = {
     "EmoConfig": "models",
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
+    "Evaluation": "evaluation",
     "ExportRecord": "exports",
     "Exported": "exports",
     "Extracted": "exports",
     "Inspection": "architectures",
     "Progress": "progress",
+    "Results": "evaluation",
     "Selection": "selection",
     "VerificationReport": "exports",
+    "evaluate": "evaluation",
+    "evaluate_all": "evaluation",
     "export": "exports",
     "export_all": "exports",
     "extract": "exports",
     "inspect": "architectures",
+    "load_results": "evaluation",
     "load_selection": "selection",
     "reselect": "selection",
     "select": "selection",
@@ -55,18 +62,23 @@ __all__ = [
     "EmoConfig",
     "EmoForCausalLM",
     "EmoPruneError",
+    "Evaluation",
     "ExportRecord",
     "Exported",
     "Extracted",
     "Inspection",
     "Progress",
+    "Results",
     "Selection",
     "VerificationReport",
     "__version__",
+    "evaluate",
+    "evaluate_all",
     "export",
     "export_all",
     "extract",
     "inspect",
+    "load_results",
     "load_selection",
     "reselect",
     "select",

@@ -104,6 +104,10 @@ def _typed_first(
         for name in group:
             if typed and name not in typed:
                 values[name] = None
+    for one in declared(options):
+        for name in one.option.over if _is_typed(context, one.name) else ():
+            if not _is_typed(context, name):
+                values[name] = None
     return values
 
 

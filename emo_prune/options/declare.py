@@ -61,6 +61,8 @@ class Option:
         for {choices} in the help, and complete what is typed.
     instead_of: names the options that this one excludes by a word they share; of those
         typed and those from a variable, the typed ones hold.
+    over: names of options that step aside for this one, if it was typed and they were
+        not.
     kind: of its value on the command line, where the field's type leaves that open.
     file: it must be there to be read.
     """
@@ -76,6 +78,7 @@ class Option:
     check: str | None = None
     choices: str | None = None
     instead_of: str | None = None
+    over: tuple[str, ...] = ()
     metavar: str | None = None
     kind: type | None = None
     file: bool = False
@@ -95,6 +98,7 @@ def option(
     check: str | None = None,
     choices: str | None = None,
     instead_of: str | None = None,
+    over: Sequence[str] = (),
     metavar: str | None = None,
     kind: type | None = None,
     file: bool = False,
@@ -119,6 +123,7 @@ def option(
                 check=check,
                 choices=choices,
                 instead_of=instead_of,
+                over=tuple(over),
                 metavar=metavar,
                 kind=kind,
                 file=file,
@@ -374,13 +379,21 @@ def _no_choice(one: Declared, value: object) -> SettingsError:
     )
 
 
-def several(value: T | Sequence[T] | None) -> tuple[T, ...]:
+@typing.overload
+def several(value: str | Sequence[str] | None) -> tuple[str, ...]: ...
+
+
+@typing.overload
+def several(value: T | Sequence[T] | None) -> tuple[T, ...]: ...
+
+
+def several(value: Any) -> tuple[Any, ...]:
     """Return the values of an option that may be given several times."""
     if value is None:
         return ()
     if isinstance(value, list | tuple):
         return tuple(value)
-    return (typing.cast("T", value),)
+    return (value,)
 
 
 class Verb(Protocol[P, O_co, R_co]):

@@ -236,6 +236,7 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
         variable=False,
         repeatable=True,
         kind=Path,
+        over=("path", "export", "baseline"),
         help="Score the model with all its experts, then with those of this "
         "selection.json alone, as its export would be; nothing is exported. May be "
         "given several times.",
@@ -310,6 +311,37 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
         "beside the export, or emo-prune-out/<task>/)",
         panel=OUTPUT,
     )
+
+    def check(self) -> None:
+        """Refuse several models, and confidence or strictness without a gate."""
+        super().check()
+        for name in ("path", "export", "baseline"):
+            self.refuse_both(
+                "selection",
+                name,
+                "selections are scored on one model and compared with it",
+            )
+        given = [name for name in ("path", "export", "model") if getattr(self, name)]
+        if len(given) > 1:
+            raise SettingsError(
+                "there are several checkpoints to score",
+                got=" and ".join(str(getattr(self, name)) for name in given),
+                expected="one of them",
+                hint=("to compare two, make one the ", Parameter("baseline")),
+            )
+        limits = (self.max_drop, self.min_recovery, self.max_ppl_increase)
+        unjudged = self.strict or self.confidence is not None
+        if unjudged and all(limit is None for limit in limits):
+            name = "strict" if self.strict else "confidence"
+            raise SettingsError(
+                "there is no gate to judge",
+                got=Parameter(name, getattr(self, name)),
+                expected=(
+                    *(Parameter("max_drop"), ", ", Parameter("min_recovery"), " or "),
+                    *(Parameter("max_ppl_increase"), " beside it"),
+                ),
+                hint=("add ", Parameter("max_drop", 1.0)),
+            )
 
 
 @options

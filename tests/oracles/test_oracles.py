@@ -128,6 +128,7 @@ def test_export_and_mask_are_the_full_model_without_the_dropped_experts_logits(
         torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compatibility
 def test_pruning_in_place_equals_the_export(source: Path, tmp_path: Path) -> None:
     selection = select_on(source)
     pruned = load(export_to(source, selection, tmp_path / "out"))
