@@ -107,7 +107,7 @@ class ReselectOptions(ForceOptions, SeedOptions, BudgetOptions):
         kw_only=False,
         file=True,
         kind=Path,
-        help="A scores.safetensors that select --save-scores wrote.",
+        help="A scores.safetensors that select wrote with {save_scores=True}.",
     )
     output: str | Path | None = option(
         default=None,
@@ -120,26 +120,9 @@ class ReselectOptions(ForceOptions, SeedOptions, BudgetOptions):
 
 
 @options
-class ExportOptions(ForceOptions, ShardOptions, RemoteOptions, ModelOptions):
-    """Which selection to carry out, on which checkpoint, and in which layout."""
+class ExportAllOptions(ForceOptions, ShardOptions, RemoteOptions, ModelOptions):
+    """How selections are carried out, on which checkpoint, and in which layout."""
 
-    verb: ClassVar[str] = "export"
-
-    selection: str | Path | Artifact | None = option(
-        default=None,
-        kw_only=False,
-        flags=("--selection", "-s"),
-        help="A selection.json. (default: each under emo-prune-out/ that has no "
-        "up-to-date export; an out-of-date one is replaced with --force)",
-        panel=SELECTION,
-    )
-    output: str | Path | None = option(
-        default=None,
-        flags=("--output", "-o"),
-        variable=False,
-        help="The checkpoint's folder. (default: beside the selection)",
-        panel=OUTPUT,
-    )
     layout: str = option(
         default="source",
         flags=("--as",),
@@ -154,6 +137,29 @@ class ExportOptions(ForceOptions, ShardOptions, RemoteOptions, ModelOptions):
     dry_run: bool = option(
         default=False,
         help="Print exactly what would be written, and write nothing.",
+        panel=OUTPUT,
+    )
+
+
+@options
+class ExportOptions(ExportAllOptions):
+    """Which selection to carry out, and where the checkpoint goes."""
+
+    verb: ClassVar[str] = "export"
+
+    selection: str | Path | Artifact | None = option(
+        default=None,
+        kw_only=False,
+        flags=("--selection", "-s"),
+        help="A selection.json. (default: each under emo-prune-out/ that has no "
+        "up-to-date export; an out-of-date one is replaced with {force=True})",
+        panel=SELECTION,
+    )
+    output: str | Path | None = option(
+        default=None,
+        flags=("--output", "-o"),
+        variable=False,
+        help="The checkpoint's folder. (default: beside the selection)",
         panel=OUTPUT,
     )
 
@@ -183,7 +189,10 @@ class VerifyOptions(RevisionOptions):
     verb: ClassVar[str] = "verify"
 
     folder: str | Path = option(
-        kw_only=False, kind=Path, help="The folder that export wrote."
+        kw_only=False,
+        variable=False,
+        kind=Path,
+        help="The folder that export wrote.",
     )
     source: str | Path | None = option(
         default=None,
@@ -347,7 +356,7 @@ class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
         variable=False,
         commas=True,
         kind=str,
-        help="Tasks as `select --task` takes them, divided by commas; mmlu and "
+        help="Tasks as {task} of select takes them, divided by commas; mmlu and "
         "mmlu-pro stand for each of their categories.",
         panel=TASK,
     )
@@ -357,7 +366,7 @@ class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
         repeatable=True,
         kind=Path,
         file=True,
-        help="A task of your own: a file to calibrate on, with --test. May be given "
+        help="A task of your own: a file to calibrate on, with {test}. May be given "
         "several times.",
         panel=TASK,
     )
@@ -367,7 +376,7 @@ class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
         repeatable=True,
         kind=Path,
         file=True,
-        help="The file to score for the --examples in the same place; it names the "
+        help="The file to score for the {examples} in the same place; it names the "
         "task.",
         panel=TASK,
     )
@@ -471,14 +480,14 @@ class ReportOptions(Options):
     samples: str | Path | None = option(
         default=None,
         variable=False,
-        help="Flipped questions, as `eval --samples` wrote them. (default: those that "
-        "lie beside the results)",
+        help="Flipped questions, as eval wrote them with {samples}. (default: those "
+        "that lie beside the results)",
         panel=OUTPUT,
     )
     questions: str | Path | None = option(
         default=None,
         variable=False,
-        help="The file of --examples that was scored: what flipped is shown in its "
+        help="The file of {examples} that was scored: what flipped is shown in its "
         "words.",
         panel=OUTPUT,
     )
@@ -491,7 +500,7 @@ class ReportOptions(Options):
     png: bool = option(
         default=False,
         variable=False,
-        help="With --pictures: as PNG besides. Needs matplotlib, which the extra "
+        help="With {pictures}: as PNG besides. Needs matplotlib, which the extra "
         "`plots` installs.",
         panel=OUTPUT,
     )
