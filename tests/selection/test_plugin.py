@@ -168,12 +168,16 @@ def test_a_wrong_one_is_named_with_its_package(
 ) -> None:
     code, said = WRONG[case]
     site = install(tmp_path / "site", code)
-    done = run(site, tmp_path, ["reselect", str(scores_file), "--score", "mine"])
+    done = run(
+        site,
+        tmp_path,
+        ["reselect", str(scores_file), "-k", "4", "--score", "mine", "-o", "new"],
+    )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert said in done.stderr
     assert "my-scores" in done.stderr.partition("hint: ")[2]
-    assert not (tmp_path / "selection.json").exists()
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("name", ["frequency", "random"])
@@ -194,7 +198,11 @@ def test_a_name_of_ours_is_nobody_elses(
 def test_two_packages_do_not_share_a_name(scores_file: Path, tmp_path: Path) -> None:
     site = install(tmp_path / "site", MINE)
     install(tmp_path / "site", MINE, name="your-scores")
-    done = run(site, tmp_path, ["reselect", str(scores_file), "--score", "mine"])
+    done = run(
+        site,
+        tmp_path,
+        ["reselect", str(scores_file), "-k", "4", "--score", "mine", "-o", "new"],
+    )
     assert done.returncode == 1, done.stderr
     assert "my-scores and your-scores" in done.stderr
 
