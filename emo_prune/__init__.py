@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
+    from emo_prune.sweeps import Sweep, sweep
 
 # Where each public name is. What a verb's package offers is a line here.
 _HOMES = {
@@ -33,10 +34,12 @@ _HOMES = {
     "Inspection": "architectures",
     "Progress": "progress",
     "Selection": "selection",
+    "Sweep": "sweeps",
     "inspect": "architectures",
     "load_selection": "selection",
     "reselect": "selection",
     "select": "selection",
+    "sweep": "sweeps",
 }
 
 __all__ = [
@@ -46,11 +49,13 @@ __all__ = [
     "Inspection",
     "Progress",
     "Selection",
+    "Sweep",
     "__version__",
     "inspect",
     "load_selection",
     "reselect",
     "select",
+    "sweep",
 ]
 
 register_models()

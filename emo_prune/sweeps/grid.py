@@ -84,12 +84,7 @@ class Subset:
     @property
     def size(self) -> str:
         """The number of examples, or all."""
-        return size_name(self.num_examples)
-
-    @property
-    def title(self) -> str:
-        """What progress calls it."""
-        return f"{self.budget.keep.text} {self.score}, {self.size} examples"
+        return "all" if self.num_examples is None else str(self.num_examples)
 
     @property
     def file(self) -> str:
@@ -111,6 +106,9 @@ class OtherModel:
     def file(self) -> str:
         """The name of its cells' files."""
         return f"other-{self.identity.removeprefix('sha256:')[:16]}"
+
+
+GridRow = Subset | OtherModel | None  # None: the sweep's model, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,15 +161,18 @@ class Grid(Setup):
             "versions": versions(*SCORING),
         }
 
-    def name(self, subset: Subset) -> str:
-        """Return what results call a subset."""
-        kept, total = subset.budget.num_experts, self.opened.num_experts
-        return f"{self.model.name}, {kept} of {total} experts"
+    def name(self, row: GridRow) -> str:
+        """Return what results call a row."""
+        if isinstance(row, Subset):
+            kept, total = row.budget.num_experts, self.opened.num_experts
+            return f"{self.model.name}, {kept} of {total} experts"
+        return (row or self).model.name
 
-
-def size_name(num_examples: int | None) -> str:
-    """Return what a size of calibration is called."""
-    return "all" if num_examples is None else str(num_examples)
+    def title(self, row: GridRow) -> str:
+        """Return what progress calls a row."""
+        if isinstance(row, Subset):
+            return f"{row.budget.keep.text} {row.score}, {row.size} examples"
+        return "full" if row is None else row.model.name
 
 
 def sweep_tasks(options: SweepOptions) -> tuple[SweepTask, ...]:
@@ -185,7 +186,9 @@ def sweep_tasks(options: SweepOptions) -> tuple[SweepTask, ...]:
             the same name.
         UnknownTask: a name is none of a task.
     """
-    examples, tests = several(options.examples), several(options.test)
+    names: tuple[str, ...] = several(options.tasks)
+    examples: tuple[str | Path, ...] = several(options.examples)
+    tests: tuple[str | Path, ...] = several(options.test)
     if len(examples) != len(tests):
         raise SettingsError(
             "each file to calibrate on needs one to score",
@@ -196,10 +199,7 @@ def sweep_tasks(options: SweepOptions) -> tuple[SweepTask, ...]:
                 *(Parameter("test", "TEST.jsonl"), ", pair by pair"),
             ),
         )
-    found = [
-        SweepTask(calibration=task, scored=task)
-        for task in _named(several(options.tasks))
-    ]
+    found = [SweepTask(calibration=task, scored=task) for task in _named(names)]
     found += [
         SweepTask(calibration=parse_task(None, file), scored=parse_task(None, test))
         for file, test in zip(examples, tests, strict=True)
@@ -233,10 +233,13 @@ def sweep_grid(options: SweepOptions, tasks: tuple[SweepTask, ...]) -> Grid:
         CheckpointError, ArchitectureError: a model cannot be used.
     """
     model = needed_model(options.model, options.verb)
+    scores: tuple[str, ...] = several(options.scores)
+    sizes: tuple[str | int, ...] = several(options.calibration)
+    also: tuple[str | Path, ...] = several(options.also)
     # Headers first: a budget that cannot be must not cost a download.
     seen = open_model(model)
     budgets = _budgets(options, seen)
-    for name in several(options.also):
+    for name in also:
         open_checkpoint(str(name))
     opened = downloaded(seen, model)
     return Grid(
@@ -249,11 +252,11 @@ def sweep_grid(options: SweepOptions, tasks: tuple[SweepTask, ...]) -> Grid:
         budgets=budgets,
         subsets=tuple(
             Subset(budget=budget, score=score, num_examples=size)
-            for score in dict.fromkeys(several(options.scores))
-            for size in dict.fromkeys(map(_size, several(options.calibration)))
+            for score in dict.fromkeys(scores)
+            for size in dict.fromkeys(map(_size, sizes))
             for budget in budgets
         ),
-        others=tuple(_other(name) for name in dict.fromkeys(several(options.also))),
+        others=tuple(_other(name) for name in dict.fromkeys(also)),
         lower_top_k=options.lower_top_k,
     )
 
@@ -283,8 +286,9 @@ def _size(text: str | int) -> int | None:
 
 def _budgets(options: SweepOptions, model: MoEModel) -> tuple[Budget, ...]:
     """Return the budgets, each number of experts once."""
+    keeps: tuple[str | int | float, ...] = several(options.keep)
     found: dict[int, Budget] = {}
-    for keep in several(options.keep):
+    for keep in keeps:
         budget = resolve_budget(
             parse_keep(keep), Limits.of(model), lower_top_k=options.lower_top_k
         )

@@ -316,7 +316,9 @@ def _assigned(grid: Grid) -> Assigned:
     prompts = grid.prompts
     if prompts.data_dir is not None:
         prompts = replace(prompts, data_dir=prompts.data_dir.absolute())
-    given = {one.name: getattr(grid.scoring, one.name) for one in fields(ScoringOptions)}
+    given = {
+        one.name: getattr(grid.scoring, one.name) for one in fields(ScoringOptions)
+    }
     return Assigned(
         model=_anywhere_model(grid.model),
         identity=grid.identity,
@@ -328,9 +330,7 @@ def _assigned(grid: Grid) -> Assigned:
 
 def _anywhere(work: Count | Score) -> Count | Score:
     """Return work whose paths mean the same in any working folder."""
-    return replace(
-        work, model=_anywhere_model(work.model), task=work.task.absolute()
-    )
+    return replace(work, model=_anywhere_model(work.model), task=work.task.absolute())
 
 
 def _anywhere_model(model: ScoredModel) -> ScoredModel:

@@ -56,7 +56,9 @@ def gathered(grid: Grid, state: SweepState) -> Sweep:
         ),
         tasks=tasks,
         calibrations=tuple(
-            _calibration(state, task, size) for task in grid.tasks for size in grid.sizes
+            _calibration(state, task, size)
+            for task in grid.tasks
+            for size in grid.sizes
         ),
         budgets=tuple(_budget(grid, budget) for budget in grid.budgets),
         scores=scores,
@@ -80,7 +82,7 @@ class _Rows:
     def subset(self, subset: Subset) -> Row:
         """Return the row of a budget, score and size: of each task its own subset."""
         selections = [
-            self.state.selection(task, subset, lower_top_k=self.grid.lower_top_k).sha256
+            self.state.selection(self.grid, task, subset).sha256
             for task in self.grid.tasks
         ]
         cells = self._cells(subset, selections)
@@ -99,7 +101,7 @@ class _Rows:
         """Return the row of another model."""
         cells = self._cells(other, [None] * len(self.tasks))
         return Row(
-            model=other.model.name,
+            model=self.grid.name(other),
             num_bytes=other.num_bytes,
             cells=cells,
             mean=mean_cell(self.tasks, cells, self.full.mean),

@@ -34,7 +34,7 @@ from emo_prune.files import noted_before, readable_json, sha256_bytes
 from emo_prune.options import ReselectOptions
 from emo_prune.selection import ScoresFile, Selection, read_scores, write_scores
 from emo_prune.selection.selecting import select_again
-from emo_prune.sweeps.grid import OtherModel, Subset, SweepTask
+from emo_prune.sweeps.grid import Grid, GridRow, Subset, SweepTask
 
 _FULL = "full"
 
@@ -83,8 +83,8 @@ class SweepState:
         """Return where a pass over calibration examples is kept."""
         return self._tasks / task.slug / f"{size}.scores.safetensors"
 
-    def cell_file(self, task: SweepTask, row: Subset | OtherModel | None) -> Path:
-        """Return where the results of a row are kept; None is the full model's."""
+    def cell_file(self, task: SweepTask, row: GridRow) -> Path:
+        """Return where the results of a row are kept."""
         name = _FULL if row is None else row.file
         return self._tasks / task.slug / f"{name}.json"
 
@@ -100,9 +100,7 @@ class SweepState:
         except BadSelection as error:
             raise _damaged(file, error) from None
 
-    def selection(
-        self, task: SweepTask, subset: Subset, *, lower_top_k: bool
-    ) -> Selection:
+    def selection(self, grid: Grid, task: SweepTask, subset: Subset) -> Selection:
         """Return a task's experts, from the pass that is kept.
 
         Raises:
@@ -112,11 +110,11 @@ class SweepState:
             self.pass_file(task, subset.size),
             keep=subset.budget.keep.text,
             score=subset.score,
-            lower_top_k=lower_top_k,
+            lower_top_k=grid.lower_top_k,
         )
         return select_again(self.counted(task, subset.size), options)
 
-    def results(self, task: SweepTask, row: Subset | OtherModel | None) -> Results:
+    def results(self, task: SweepTask, row: GridRow) -> Results:
         """Return the results of a finished cell.
 
         Raises:

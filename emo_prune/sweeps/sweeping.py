@@ -7,20 +7,22 @@ this process or by workers of Ray; the document is made of finished files alone.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from emo_prune import places
 from emo_prune.evaluation.overlap import refuse_overlap
-from emo_prune.evaluation.scored_model import ScoredModel
+from emo_prune.facts import Calibration
 from emo_prune.options import SweepOptions, needed_model, verb
 from emo_prune.progress import Interruptible, Progress
-from emo_prune.selection import ScoresFile
 from emo_prune.sweeps.document import Sweep
 from emo_prune.sweeps.grid import (
     Grid,
+    GridRow,
     OtherModel,
     Subset,
     SweepTask,
@@ -39,6 +41,7 @@ from emo_prune.sweeps.work import (
     Workers,
     documents_sha256,
 )
+from emo_prune.tasks import EvaluationSet
 
 
 @verb(SweepOptions)
@@ -97,32 +100,15 @@ def _state_folder(file: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Lacking:
-    """What a task still lacks: passes, cells of the model (None: full), of others.
-
-    passes: the hash of their tokens, by size. sha256: of the documents to be scored.
-    """
-
-    task: SweepTask
-    num_documents: int
-    sha256: str
-    passes: Mapping[str, str]
-    cells: tuple[Subset | None, ...]
-    others: tuple[OtherModel, ...]
-
-
 def _complete(grid: Grid, state: SweepState, ray: str | None, left: _Left) -> None:
     """Compute every pass and cell that is not there yet.
 
     Data and prompts of all tasks are checked before a model is loaded.
     """
     prompts = Prompts(grid, grid.scoring.progress)
-    found = (_lacking(grid, state, prompts, task) for task in grid.tasks)
-    lacking = [one for one in found if one is not None]
-    stages = [_of_the_model(grid, state, lacking)]
-    stages += [_of_another(state, lacking, other) for other in grid.others]
-    left.expect([job for jobs in stages for job in jobs if job.title])
+    by_task = [_jobs(grid, state, prompts, task) for task in grid.tasks]
+    stages = [[*chain(*of_a_model)] for of_a_model in zip(*by_task, strict=True)]
+    left.expect([job for job in chain(*stages) if job.title])
     if not any(stages):
         return
     with _workers(grid, prompts, ray, max(map(len, stages))) as workers:
@@ -185,31 +171,26 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _lacking(
+def _jobs(
     grid: Grid, state: SweepState, prompts: Prompts, task: SweepTask
-) -> _Lacking | None:
-    """Return what a task lacks, its prompts built; None if it lacks nothing."""
+) -> list[list[Job]]:
+    """Return what a task lacks, prompts built: on the sweep's model, then each other.
+
+    A pass comes before the cells that need it.
+    """
     state.begin(task)
-    passes: dict[str, str] = {}
+    passes = []
     documents = set(grid.model.documents)
     for size, num_examples in grid.sizes.items():
         kept = _kept_pass(grid, state, task, size)
-        if kept is None:
-            facts = prompts.calibrated(task, num_examples).facts
-            passes[size] = str(facts.tokens_sha256)
-        else:
-            facts = kept.calibration
+        facts = kept or prompts.calibrated(task, num_examples).facts
         documents |= set(facts.documents)
-    cells = tuple(
-        row
-        for row in (None, *grid.subsets)
-        if not state.cell_file(task, row).exists()
-    )
-    others = tuple(
-        row for row in grid.others if not state.cell_file(task, row).exists()
-    )
-    if not (passes or cells or others):
-        return None
+        if kept is None:
+            passes.append(_pass(grid, state, task, size, str(facts.tokens_sha256)))
+    rows: tuple[GridRow, ...] = (None, *grid.subsets, *grid.others)
+    lacking = [row for row in rows if not state.cell_file(task, row).exists()]
+    if not (passes or lacking):
+        return [[] for _ in (grid.model, *grid.others)]
     documents = documents.union(*(other.model.documents for other in grid.others))
     scored = prompts.scored(task)
     refuse_overlap(
@@ -218,99 +199,57 @@ def _lacking(
         allow=grid.scoring.allow_overlap,
         progress=grid.scoring.progress,
     )
-    return _Lacking(
-        task=task,
-        num_documents=len(scored.document_sha256),
-        sha256=documents_sha256(scored),
-        passes=passes,
-        cells=cells,
-        others=others,
-    )
+    cell = partial(_cell, grid, state, task, scored)
+    own = [cell(row) for row in lacking if not isinstance(row, OtherModel)]
+    others = [[cell(other)] if other in lacking else [] for other in grid.others]
+    return [[*passes, *own], *others]
 
 
 def _kept_pass(
     grid: Grid, state: SweepState, task: SweepTask, size: str
-) -> ScoresFile | None:
-    """Return a pass that is kept, unless it lacks what a score needs."""
+) -> Calibration | None:
+    """Return what a kept pass was run on; None if it lacks what a score needs."""
     if not state.pass_file(task, size).exists():
         return None
     scores = state.counted(task, size)
     lacking = grid.outputs and any(x.weighted_norms is None for x in scores.layers)
-    return None if lacking else scores
+    return None if lacking else scores.calibration
 
 
-def _of_the_model(
-    grid: Grid, state: SweepState, lacking: Sequence[_Lacking]
-) -> list[Job]:
-    """Return the passes and cells of the model itself, task by task."""
-    jobs: list[Job] = []
-    for one in lacking:
-        jobs += [_pass(grid, state, one, size) for size in one.passes]
-        jobs += [_cell(grid, state, one, subset) for subset in one.cells]
-    return jobs
-
-
-def _pass(grid: Grid, state: SweepState, one: _Lacking, size: str) -> Job:
+def _pass(
+    grid: Grid, state: SweepState, task: SweepTask, size: str, sha256: str
+) -> Job:
     work = Count(
         model=grid.model,
-        task=one.task,
+        task=task,
         num_examples=grid.sizes[size],
         outputs=grid.outputs,
-        sha256=one.passes[size],
+        sha256=sha256,
     )
-    file = state.pass_file(one.task, size)
-    return Job(file=file, needs=None, work=lambda: work)
+    return Job(file=state.pass_file(task, size), needs=None, work=lambda: work)
 
 
-def _cell(grid: Grid, state: SweepState, one: _Lacking, subset: Subset | None) -> Job:
-    """Return the cell of the full model, or of a subset of its experts."""
-    if subset is None:
-        return _whole(state, one, None, grid.model, "full")
+def _cell(
+    grid: Grid, state: SweepState, task: SweepTask, scored: EvaluationSet, row: GridRow
+) -> Job:
+    subset = row if isinstance(row, Subset) else None
+    model = row.model if isinstance(row, OtherModel) else grid.model
+    sha256 = documents_sha256(scored)
 
-    def chosen() -> Score:
+    def work() -> Score:
+        selection = None if subset is None else state.selection(grid, task, subset)
         return Score(
-            model=grid.model,
-            task=one.task,
-            selection=state.selection(one.task, subset, lower_top_k=grid.lower_top_k),
-            name=grid.name(subset),
-            sha256=one.sha256,
+            model=model,
+            task=task,
+            selection=selection,
+            name=grid.name(row),
+            sha256=sha256,
         )
 
     return Job(
-        file=state.cell_file(one.task, subset),
-        needs=state.pass_file(one.task, subset.size),
-        work=chosen,
-        title=f"{one.task.name}, {subset.title}",
-        num_documents=one.num_documents,
-    )
-
-
-def _of_another(
-    state: SweepState, lacking: Sequence[_Lacking], other: OtherModel
-) -> list[Job]:
-    """Return the cells of another model, scored whole."""
-    return [
-        _whole(state, one, other, other.model, other.model.name)
-        for one in lacking
-        if other in one.others
-    ]
-
-
-def _whole(
-    state: SweepState,
-    one: _Lacking,
-    row: OtherModel | None,
-    model: ScoredModel,
-    title: str,
-) -> Job:
-    """Return the cell of a model with all its experts."""
-    work = Score(
-        model=model, task=one.task, selection=None, name=model.name, sha256=one.sha256
-    )
-    return Job(
-        file=state.cell_file(one.task, row),
-        needs=None,
-        work=lambda: work,
-        title=f"{one.task.name}, {title}",
-        num_documents=one.num_documents,
+        file=state.cell_file(task, row),
+        needs=None if subset is None else state.pass_file(task, subset.size),
+        work=work,
+        title=f"{task.name}, {grid.title(row)}",
+        num_documents=len(scored.document_sha256),
     )
