@@ -520,7 +520,6 @@ def test_tasks_that_cannot_be_told_apart_or_scored_are_refused(
         ({"--test": "missing.jsonl"}, "missing.jsonl"),
         ({"--device": "tpu"}, "--device"),
         ({"--dtype": "int3"}, "--dtype"),
-        ({"--ray": "nobody here"}, "no Ray cluster answers"),
         ({"-m": ".", "-o": "here"}, "into the checkpoint"),
         ({"--compare-paper": "figures.json"}, "FILE:NAME"),
     ],
