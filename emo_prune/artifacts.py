@@ -25,6 +25,7 @@ PREFIX = "emo-prune/"
 # Where the type of each document is. A new one is a row here.
 DOCUMENTS = {
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
+    "emo-prune/evaluations/1": "emo_prune.evaluation.results:Evaluations",
     "emo-prune/results/1": "emo_prune.evaluation.results:Results",
     "emo-prune/sweep/1": "emo_prune.sweeps.document:Sweep",
 }

@@ -15,7 +15,7 @@ from emo_prune.architectures import Limits, MoEModel, dense_fingerprint
 from emo_prune.architectures.opening import downloaded, open_model
 from emo_prune.checkpoint import Checkpoint, open_checkpoint
 from emo_prune.errors import Parameter, SettingsError
-from emo_prune.evaluation.scored_model import ScoredModel, scored_model
+from emo_prune.evaluation import ScoredModel, scored_model
 from emo_prune.facts import SCORING
 from emo_prune.files import canonical_json, digest_of, versions
 from emo_prune.options import (
@@ -25,7 +25,7 @@ from emo_prune.options import (
     number_of_examples,
     several,
 )
-from emo_prune.routing.streamed import resolved_dtype
+from emo_prune.routing.placement import resolved_dtype
 from emo_prune.selection import (
     Budget,
     needs_outputs,

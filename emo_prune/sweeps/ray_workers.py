@@ -22,7 +22,7 @@ from typing import Any
 
 from emo_prune.architectures.opening import open_local
 from emo_prune.errors import CheckpointError, Parameter, SettingsError, SweepError
-from emo_prune.evaluation.scored_model import ScoredModel
+from emo_prune.evaluation import ScoredModel
 from emo_prune.facts import SCORING
 from emo_prune.files import versions
 from emo_prune.options import ScoringOptions

@@ -32,8 +32,13 @@ from emo_prune.evaluation import Results
 from emo_prune.exports import PartialFolder
 from emo_prune.files import noted_before, readable_json, sha256_bytes
 from emo_prune.options import ReselectOptions
-from emo_prune.selection import ScoresFile, Selection, read_scores, write_scores
-from emo_prune.selection.selecting import select_again
+from emo_prune.selection import (
+    ScoresFile,
+    Selection,
+    read_scores,
+    select_again,
+    write_scores,
+)
 from emo_prune.sweeps.grid import Grid, GridRow, Subset, SweepTask
 
 _FULL = "full"

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from emo_prune import places
-from emo_prune.evaluation.overlap import refuse_overlap
+from emo_prune.evaluation import refuse_overlap
 from emo_prune.facts import Calibration
 from emo_prune.options import SweepOptions, needed_model, verb
 from emo_prune.progress import Interruptible, Progress

@@ -15,15 +15,12 @@ from typing import Protocol
 
 from emo_prune.architectures import Limits
 from emo_prune.errors import SweepError
-from emo_prune.evaluation import Results
-from emo_prune.evaluation.overlap import evaluation_prompts
-from emo_prune.evaluation.scored_model import ScoredModel
-from emo_prune.evaluation.scorer import Scorer
+from emo_prune.evaluation import Results, ScoredModel, Scorer, evaluation_prompts
 from emo_prune.facts import SELECTING
 from emo_prune.files import digest_of, versions
 from emo_prune.progress import Progress
 from emo_prune.routing.calibration import Calibrated, calibrate
-from emo_prune.routing.streamed import resolved_dtype
+from emo_prune.routing.placement import resolved_dtype
 from emo_prune.selection import ScoresFile, Selection, source_model
 from emo_prune.sweeps.grid import Setup, SweepTask
 from emo_prune.tasks import EvaluationSet
