@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emo_prune.errors import (
@@ -62,7 +62,8 @@ class SweepState:
             StaleRun: the folder holds cells of another model, or of other options.
             OutputExists: another process is at work there.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # what is there is looked at next
+            self.path.mkdir(parents=True)
         self._held.take_over()
         try:
             if force or not self._run.exists():
