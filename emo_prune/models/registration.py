@@ -69,21 +69,15 @@ class _TableLoader(SourceFileLoader):
 
 def _enter_configs(configuration_auto: ModuleType) -> None:
     for model_type, names in _CLASSES.items():
-        enter_config(configuration_auto, model_type, names.config, _home())
+        enter_config(configuration_auto, model_type, names.config)
 
 
 def _enter_models(modeling_auto: ModuleType) -> None:
-    for model_type, names in _CLASSES.items():
-        for table, name in (
-            ("MODEL_MAPPING", names.base),
-            ("MODEL_FOR_CAUSAL_LM_MAPPING", names.causal),
-        ):
-            enter_model(modeling_auto, table, model_type, names.config, name, _home())
-
-
-def _home() -> ModuleType:
-    """Return the package that imports our classes when they are asked for."""
-    return sys.modules["emo_prune.models"]
+    for model_type, (config, base, causal) in _CLASSES.items():
+        enter_model(modeling_auto, "MODEL_MAPPING", model_type, config, base)
+        enter_model(
+            modeling_auto, "MODEL_FOR_CAUSAL_LM_MAPPING", model_type, config, causal
+        )
 
 
 _TABLES: dict[str, Callable[[ModuleType], None]] = {
