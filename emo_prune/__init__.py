@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from emo_prune.exports.exporting import Exported, export, export_all
     from emo_prune.exports.extraction import Extracted, extract
     from emo_prune.exports.verification import VerificationReport, verify
-    from emo_prune.models import EmoConfig, EmoForCausalLM
+    from emo_prune.models import EmoConfig as EmoConfig
+    from emo_prune.models import EmoForCausalLM as EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
     from emo_prune.sweeps import Sweep, sweep
@@ -61,9 +62,8 @@ _HOMES = {
     "verify": "exports",
 }
 
+# Without EmoConfig and EmoForCausalLM, whose bases would fill help(emo_prune).
 __all__ = [
-    "EmoConfig",
-    "EmoForCausalLM",
     "EmoPruneError",
     "Evaluation",
     "ExportRecord",

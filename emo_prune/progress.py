@@ -26,6 +26,9 @@ class Progress(Protocol):
 class Silent:
     """Hears everything and shows nothing."""
 
+    def __repr__(self) -> str:
+        return "SILENT"
+
     def say(self, text: str) -> None:
         """Show nothing."""
 
