@@ -76,8 +76,7 @@ def check_destination(
     target = resolved(destination)
     if isinstance(source, FolderSource):
         _refuse_near(source.root, destination, target)
-    if not os.path.lexists(destination):
-        _refuse_below_a_file(destination)
+    places.refuse_unreachable(destination)
     if target.is_mount():
         raise ExportError(
             "a disk is mounted there, so no folder can get that name",
@@ -134,15 +133,3 @@ def _refuse_near(source: Path, destination: Path, target: Path) -> None:
                 got=f"source {source}",
                 hint=_ELSEWHERE,
             )
-
-
-def _refuse_below_a_file(destination: Path) -> None:
-    parents = destination.absolute().parents
-    there = next(path for path in parents if os.path.lexists(path))
-    if not there.is_dir():
-        raise ExportError(
-            "the output cannot be written, since it would lie below a file",
-            where=destination,
-            got=f"{there}, which is no folder",
-            hint=_ELSEWHERE,
-        )
