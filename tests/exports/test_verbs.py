@@ -199,7 +199,12 @@ def test_a_place_that_cannot_be_is_named_before_anything_runs(
 
         track = emo_prune.progress.SILENT.track
 
-    run = {"model": saved("emo"), "examples": texts, "keep": 4, "progress": Hears()}
+    run: dict[str, Any] = {
+        "model": saved("emo"),
+        "examples": texts,
+        "keep": 4,
+        "progress": Hears(),
+    }
     calls: tuple[Callable[[], object], ...] = (
         lambda: emo_prune.export(selection, model=model, output=output),
         lambda: emo_prune.extract(output=output, **run),
