@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from emo_prune.models import EmoForCausalLM as EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
+    from emo_prune.sweeps import Sweep, sweep
 
 # Where each public name is. What a verb's package offers is a line here.
 _HOMES = {
@@ -45,6 +46,7 @@ _HOMES = {
     "Progress": "progress",
     "Results": "evaluation",
     "Selection": "selection",
+    "Sweep": "sweeps",
     "VerificationReport": "exports",
     "evaluate": "evaluation",
     "evaluate_all": "evaluation",
@@ -56,6 +58,7 @@ _HOMES = {
     "load_selection": "selection",
     "reselect": "selection",
     "select": "selection",
+    "sweep": "sweeps",
     "verify": "exports",
 }
 
@@ -70,6 +73,7 @@ __all__ = [
     "Progress",
     "Results",
     "Selection",
+    "Sweep",
     "VerificationReport",
     "__version__",
     "evaluate",
@@ -82,6 +86,7 @@ __all__ = [
     "load_selection",
     "reselect",
     "select",
+    "sweep",
     "verify",
 ]
 
