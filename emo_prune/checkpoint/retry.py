@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from emo_prune.errors import HubError, MissingShard
+from emo_prune.errors import HubError, MissingShard, Parameter, Text
 
 ATTEMPTS = 6  # in a row, without a byte of progress
 FIRST_DELAY = 0.5  # seconds; doubled after each failure
@@ -47,6 +44,8 @@ class Patience:
         if told is not None:
             return min(told, LONGEST_RETRY_AFTER)
         longest: float = min(FIRST_DELAY * 2 ** (self._failures - 1), LONGEST_DELAY)
+        import random  # the failures are rare, and it is slow
+
         return longest * random.uniform(0.5, 1)  # or all threads come back at once
 
 
@@ -97,6 +96,7 @@ def _told_to_wait(headers: Mapping[str, str]) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value)
     if value:
+        from datetime import UTC, datetime
         from email.utils import parsedate_to_datetime
 
         with contextlib.suppress(ValueError):
@@ -111,6 +111,8 @@ def _told_to_wait(headers: Mapping[str, str]) -> float | None:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Keep the Hub client's warnings of its own retries off stderr; one at a time."""
+    import logging
+
     logger = logging.getLogger("huggingface_hub")
     with _quiet:
         level = logger.level
@@ -145,12 +147,13 @@ class Named:
                 got=f"no {self._file}",
                 hint="check the id and the revision",
             ) from None
+        hint: Text
         if isinstance(error, hub.GatedRepoError):
             hint = "accept its terms on the Hub, then run `hf auth login`"
         elif isinstance(error, hub.RepositoryNotFoundError):
             hint = "check the id; for a local folder, check the path"
         elif isinstance(error, hub.RevisionNotFoundError):
-            hint = "check --revision"
+            hint = ("check ", Parameter("revision"))
         elif isinstance(error, hub.HFValidationError):
             hint = "check the name; a Hub id looks like allenai/Emo_1b14b_1T"
         elif isinstance(error, HfHubHTTPError | OSError | hub.HTTPError):
@@ -169,7 +172,7 @@ def odd_answer(repository: str, file: str, got: str, expected: str) -> HubError:
     """Return the error for a server that breaks the rules of HTTP or of the Hub."""
     return HubError(
         "the server does not answer as the Hub does",
-        where=f"{repository}/{file}",
+        where=f"{repository}/{file}".rstrip("/"),
         got=got,
         expected=expected,
         hint="try again, or download the checkpoint and give its folder",
@@ -183,5 +186,5 @@ def changed(repository: str, file: str, got: str, expected: str) -> HubError:
         where=f"{repository}/{file}",
         got=got,
         expected=expected,
-        hint="run the same command again; name a commit with --revision",
+        hint=("run the command again; name a commit with ", Parameter("revision")),
     )

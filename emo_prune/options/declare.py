@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar
 
-from emo_prune.errors import Parameter, SettingsError
+from emo_prune.errors import Parameter, SettingsError, Wording
 from emo_prune.progress import SILENT, Progress
 
 MODEL = "Model"
@@ -27,6 +28,7 @@ RUNTIME = "Runtime"
 OUTPUT = "Output"
 
 _KEY = "option"
+_PLACE = re.compile(r"\{(\w+)(?:=(\w+))?\}")
 _PREFIX = "EMO_PRUNE_"
 
 P = ParamSpec("P")
@@ -57,8 +59,9 @@ class Option:
     commas: several values divided by commas, or a list; a tuple for the verb.
     check: "module:function" that takes the value and its `Parameter`, and raises
         what is wrong with it.
-    choices: "module:function" that returns the names that can be given; they stand
-        for {choices} in the help, and complete what is typed.
+    help: {choices} stands for the names that can be given, {keep} and {keep=16} for
+        another parameter.
+    choices: "module:function" that returns these names; they complete what is typed.
     instead_of: names the options that this one excludes by a word they share; of those
         typed and those from a variable, the typed ones hold.
     over: names of options that step aside for this one, if it was typed and they were
@@ -170,12 +173,17 @@ class Declared:
         place = self.option.choices
         return () if place is None else tuple(_function(place)())
 
-    @property
-    def help(self) -> str:
-        """The help text, its choices filled in."""
-        *names, last = self.choices or ("",)
-        text = f"{', '.join(names)} or {last}" if names else last
-        return self.option.help.replace("{choices}", text)
+    def help(self, wording: Wording = str) -> str:
+        """Return the help text, its choices and other parameters filled in."""
+
+        def filled(found: re.Match[str]) -> str:
+            if found[1] == "choices":
+                *names, last = self.choices
+                return f"{', '.join(names)} or {last}"
+            value = {"True": True, "False": False}.get(found[2], found[2])
+            return wording(Parameter(found[1], value))
+
+        return _PLACE.sub(filled, self.option.help)
 
     @property
     def variable(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -53,12 +54,12 @@ class RemoteOptions(RevisionOptions):
     )
     cache: str | Path | None = option(
         default=None,
-        help="With --remote: a folder that keeps the ranges for the next time.",
+        help="With {remote}: a folder that keeps the ranges for the next time.",
         panel=MODEL,
     )
 
     def check(self) -> None:
-        """Refuse a cache that nothing would be read through."""
+        """Refuse a cache that nothing would be read through, or that is no folder."""
         super().check()
         if self.cache is not None and not self.remote:
             raise SettingsError(
@@ -70,6 +71,18 @@ class RemoteOptions(RevisionOptions):
                     *(", or leave out ", Parameter("cache")),
                 ),
             )
+        if self.cache is not None and _is_no_folder(self.cache):
+            raise SettingsError(
+                "the cache is not a folder",
+                where=Parameter("cache"),
+                got=self.cache,
+                expected="a folder, or a name that is free",
+                hint="choose another place",
+            )
+
+
+def _is_no_folder(path: str | Path) -> bool:
+    return os.path.lexists(path) and not Path(path).is_dir()
 
 
 @options
@@ -155,7 +168,7 @@ class SeedOptions(Options):
     seed: int | None = option(
         default=None,
         minimum=0,
-        help="Chooses the examples (and the experts, with --score random). "
+        help="Chooses the examples (and the experts, with {score=random}). "
         "(default: 0)",
         panel=TASK,
     )
@@ -299,7 +312,7 @@ class ScoringOptions(PromptOptions, PlacementOptions):
         default=None,
         minimum=1,
         help="Prompts at a time, when scoring. (default: as many as fit into memory, "
-        "or 8 with --no-share)",
+        "or 8 with {share_prefixes=False})",
         panel=RUNTIME,
     )
     share_prefixes: bool = option(

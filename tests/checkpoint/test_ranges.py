@@ -68,7 +68,7 @@ SURVIVED = {
     "body cut at its first byte": Fault(cut=0, times=3),
     "body cut in the middle, more often than attempts": Fault(cut=70_000, times=20),
     "short body that claims to be all": Fault(short=70_000, times=3),
-    "slow bytes": Fault(pace=(300_000, 0.05)),
+    "slow bytes": Fault(speed=(300_000, 0.05)),
     "HEAD answered by 503": Fault(on="HEAD", status=503, times=3),
 }
 
@@ -94,7 +94,7 @@ def test_silent_server_is_asked_again(
     hub: Hub, source: HubSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranges, "TIMEOUT", 0.2)
-    hub.faults.append(Fault(pace=(1_000_000, 0.6)))
+    hub.faults.append(Fault(speed=(1_000_000, 0.6)))
     assert source.read(SHARD, 0, SIZE) == DATA
     assert len(hub.gets()) >= 2
 
@@ -241,7 +241,7 @@ def test_missing_file_is_named(source: HubSource) -> None:
 
 
 def test_ranges_are_fetched_at_once(hub: Hub, source: HubSource) -> None:
-    hub.faults.append(Fault(times=99, pace=(1000, 0.05)))
+    hub.faults.append(Fault(times=99, speed=(1000, 0.05)))
     buffers = [bytearray(2000) for _ in range(8)]
     source.fill(
         [
