@@ -20,7 +20,7 @@ from emo_prune.version import __version__
 
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
-    from emo_prune.errors import EmoPruneError
+    from emo_prune.errors import EmoPruneError, GateFailed
     from emo_prune.evaluation import Evaluation, Results, load_results
     from emo_prune.evaluation.evaluating import evaluate, evaluate_all
     from emo_prune.models import EmoConfig, EmoForCausalLM
@@ -33,6 +33,7 @@ _HOMES = {
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
     "Evaluation": "evaluation",
+    "GateFailed": "errors",
     "Inspection": "architectures",
     "Progress": "progress",
     "Results": "evaluation",
@@ -51,6 +52,7 @@ __all__ = [
     "EmoForCausalLM",
     "EmoPruneError",
     "Evaluation",
+    "GateFailed",
     "Inspection",
     "Progress",
     "Results",
