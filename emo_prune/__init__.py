@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from emo_prune.errors import EmoPruneError, GateFailed
     from emo_prune.evaluation import Evaluation, Results, load_results
     from emo_prune.evaluation.evaluating import evaluate, evaluate_all
+    from emo_prune.exports import ExportRecord
+    from emo_prune.exports.exporting import Exported, export, export_all
+    from emo_prune.exports.extraction import Extracted, extract
+    from emo_prune.exports.verification import VerificationReport, verify
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
@@ -33,18 +37,26 @@ _HOMES = {
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
     "Evaluation": "evaluation",
+    "ExportRecord": "exports",
+    "Exported": "exports",
+    "Extracted": "exports",
     "GateFailed": "errors",
     "Inspection": "architectures",
     "Progress": "progress",
     "Results": "evaluation",
     "Selection": "selection",
+    "VerificationReport": "exports",
     "evaluate": "evaluation",
     "evaluate_all": "evaluation",
+    "export": "exports",
+    "export_all": "exports",
+    "extract": "exports",
     "inspect": "architectures",
     "load_results": "evaluation",
     "load_selection": "selection",
     "reselect": "selection",
     "select": "selection",
+    "verify": "exports",
 }
 
 __all__ = [
@@ -52,19 +64,27 @@ __all__ = [
     "EmoForCausalLM",
     "EmoPruneError",
     "Evaluation",
+    "ExportRecord",
+    "Exported",
+    "Extracted",
     "GateFailed",
     "Inspection",
     "Progress",
     "Results",
     "Selection",
+    "VerificationReport",
     "__version__",
     "evaluate",
     "evaluate_all",
+    "export",
+    "export_all",
+    "extract",
     "inspect",
     "load_results",
     "load_selection",
     "reselect",
     "select",
+    "verify",
 ]
 
 register_models()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from emo_prune.errors import ExportError, NotEnoughDisk
+from emo_prune.locks import PATIENCE, held
 
 _MAX_DEPTH = 64  # a config has four levels; each pruning of a pruned model adds one
 _MAX_BYTES = 512_000_000  # of a document; results of a large benchmark are 20 MB
@@ -201,8 +203,11 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path, durable) as file:
-            yield file
+        with held(path, patience=PATIENCE) as is_alone:
+            if is_alone:
+                _remove_stale(path)
+            with _temporary(path, durable) as file:
+                yield file
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise (NotEnoughDisk if full else ExportError)(
@@ -211,6 +216,13 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
             got=error.strerror or str(error),
             hint="free some space, check permissions, or choose another place",
         ) from None
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what killed processes have left: whoever writes holds the lock."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):
+            stale.unlink()
 
 
 @contextlib.contextmanager

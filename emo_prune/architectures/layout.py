@@ -14,6 +14,7 @@ from emo_prune.architectures.config import (
     of_layer,
     positive,
     shared_experts,
+    wrong,
 )
 from emo_prune.architectures.feed_forward import carving
 from emo_prune.architectures.model import LAYER, NUMBER, MoELayer, MoEModel
@@ -295,12 +296,11 @@ def _check_all_layers_found(
 def _check_top_k(top_k: int, layers: Sequence[MoELayer]) -> None:
     for layer in layers:
         if not len(layer.obligatory) <= top_k <= layer.num_experts:
-            raise LayoutMismatch(
+            raise wrong(
                 "the router cannot pick that many experts for a token",
-                where=f"{CONFIG}, num_experts_per_tok, layer {layer.layer}",
-                got=str(top_k),
+                top_k,
+                key=f"num_experts_per_tok, layer {layer.layer}",
                 expected=f"{len(layer.obligatory)} to {layer.num_experts}",
-                hint=f"check {CONFIG}",
             )
 
 

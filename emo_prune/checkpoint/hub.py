@@ -9,7 +9,7 @@ from typing import Any
 
 from emo_prune.checkpoint.range_cache import RangeCache
 from emo_prune.checkpoint.ranges import PIECE, Piece, RangeReader, plan
-from emo_prune.checkpoint.retry import Named, odd_answer, patiently, quietly
+from emo_prune.checkpoint.retry import named, odd_answer, patiently, quietly
 from emo_prune.checkpoint.source import (
     ByteSource,
     FolderSource,
@@ -49,7 +49,7 @@ def local_folder(model: str, revision: str | None = None) -> Path:
         raise no_folder(model)
     from huggingface_hub import snapshot_download
 
-    with Named(model):
+    with named(model):
         return Path(
             snapshot_download(
                 model,
@@ -92,7 +92,7 @@ def support_folder(repository: str, revision: str | None = None) -> Path:
             )
         )
 
-    with Named(repository), quietly():
+    with named(repository), quietly():
         return patiently(downloaded)
 
 
@@ -117,7 +117,7 @@ def cached_folder(model: str, revision: str | None = None) -> Path | None:
 
     if not constants.HF_HUB_OFFLINE:
         return None
-    with Named(model):
+    with named(model):
         try:
             return Path(snapshot_download(model, revision=revision))
         except LocalEntryNotFoundError:
@@ -199,7 +199,7 @@ class HubSource(ByteSource):
             from huggingface_hub import HfApi
 
             api, name, commit = HfApi(), self.repository, self.revision
-            with Named(name), quietly():
+            with named(name), quietly():
                 names = patiently(lambda: api.list_repo_files(name, revision=commit))
             for strange in (one for one in names if not is_inside(one)):
                 got = f"a file called {strange!r:.200}"
@@ -218,7 +218,7 @@ class HubSource(ByteSource):
         """Return what the Hub says of a file, and note its size."""
         from huggingface_hub import get_hf_file_metadata
 
-        with Named(self.repository, file):
+        with named(self.repository, file):
             found = patiently(lambda: get_hf_file_metadata(self._address(file)))
         if found.size is None or not 0 <= found.size < _LARGEST:
             got = "no size" if found.size is None else f"a size of {found.size}"
@@ -234,7 +234,7 @@ class HubSource(ByteSource):
         path = try_to_load_from_cache(name, file, revision=commit)
         if not isinstance(path, str):
             self.size(file)  # names a missing file, after as many attempts as it takes
-            with Named(name, file), quietly():
+            with named(name, file), quietly():
                 path = patiently(lambda: hf_hub_download(name, file, revision=commit))
             self._count(Path(path).stat().st_size)
         return FolderSource(Path(path).parents[file.count("/")])

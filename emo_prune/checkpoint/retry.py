@@ -99,7 +99,7 @@ def _told_to_wait(headers: Mapping[str, str]) -> float | None:
         from datetime import UTC, datetime
         from email.utils import parsedate_to_datetime
 
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             due = parsedate_to_datetime(value)
             due = due.replace(tzinfo=due.tzinfo or UTC)
             return max(0.0, (due - datetime.now(UTC)).total_seconds())
@@ -123,49 +123,47 @@ def quietly() -> Iterator[None]:
             logger.setLevel(level)
 
 
-class Named:
-    """Turns the Hub client's exceptions into errors that say what to do."""
+@contextlib.contextmanager
+def named(repository: str, file: str | None = None) -> Iterator[None]:
+    """Turn the Hub client's exceptions into errors that say what to do."""
+    from huggingface_hub import errors as hub
 
-    def __init__(self, repository: str, file: str | None = None) -> None:
-        self._repository = repository
-        self._file = file
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not isinstance(error, Exception):
-            return
-        from huggingface_hub import errors as hub
-        from huggingface_hub.utils import HfHubHTTPError
-
+    try:
+        yield
+    except (
+        hub.EntryNotFoundError,
+        hub.HFValidationError,
+        hub.HTTPError,
+        OSError,
+    ) as error:
         gone = isinstance(error, hub.EntryNotFoundError)
-        if gone and self._file and not isinstance(error, hub.LocalEntryNotFoundError):
+        if gone and file and not isinstance(error, hub.LocalEntryNotFoundError):
             raise MissingShard(
                 "a file of the checkpoint is missing",
-                where=self._repository,
-                got=f"no {self._file}",
+                where=repository,
+                got=f"no {file}",
                 hint="check the id and the revision",
             ) from None
-        hint: Text
-        if isinstance(error, hub.GatedRepoError):
-            hint = "accept its terms on the Hub, then run `hf auth login`"
-        elif isinstance(error, hub.RepositoryNotFoundError):
-            hint = "check the id; for a local folder, check the path"
-        elif isinstance(error, hub.RevisionNotFoundError):
-            hint = ("check ", Parameter("revision"))
-        elif isinstance(error, hub.HFValidationError):
-            hint = "check the name; a Hub id looks like allenai/Emo_1b14b_1T"
-        elif isinstance(error, HfHubHTTPError | OSError | hub.HTTPError):
-            hint = "check the network and HF_ENDPOINT, or give a local folder"
-        else:
-            return
         raise HubError(
             "the Hub did not serve the checkpoint",
-            where=self._repository,
+            where=repository,
             got=str(error).strip().split("\n")[0] or type(error).__name__,
-            hint=hint,
+            hint=_remedy(error),
         ) from None
+
+
+def _remedy(error: Exception) -> Text:
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, hub.GatedRepoError):
+        return "accept its terms on the Hub, then run `hf auth login`"
+    if isinstance(error, hub.RepositoryNotFoundError):
+        return "check the id; for a local folder, check the path"
+    if isinstance(error, hub.RevisionNotFoundError):
+        return ("check ", Parameter("revision"))
+    if isinstance(error, hub.HFValidationError):
+        return "check the name; a Hub id looks like allenai/Emo_1b14b_1T"
+    return "check the network and HF_ENDPOINT, or give a local folder"
 
 
 def odd_answer(repository: str, file: str, got: str, expected: str) -> HubError:

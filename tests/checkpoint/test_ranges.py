@@ -58,6 +58,9 @@ SURVIVED = {
     "503 with a body that is JSON, but no object": Fault(status=503, body=b"[1]"),
     "Retry-After that is no digit": Fault(status=503, headers={"Retry-After": "²"}),
     "Retry-After that is neither": Fault(status=503, headers={"Retry-After": "soon"}),
+    "Retry-After of a year beyond reason": Fault(
+        status=503, headers={"Retry-After": f"Wed, 21 Oct {10**30} 07:28:00 GMT"}
+    ),
     "429": Fault(on="GET /org", status=429, times=3),
     "429 with the Hub's own header": Fault(
         on="GET /org", status=429, headers={"RateLimit": '"resolvers";r=0;t=0'}
@@ -142,6 +145,10 @@ NAMED = {
     ),
     "no Content-Range that can be read": (
         Fault(headers={"Content-Range": "bytes=5-99"}),
+        "Content-Range from byte 5",
+    ),
+    "a Content-Range of 5,000 digits": (
+        Fault(headers={"Content-Range": f"bytes {'9' * 5000}-99/{SIZE}"}),
         "Content-Range from byte 5",
     ),
     "another size": (
