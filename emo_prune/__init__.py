@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from emo_prune.exports.exporting import Exported, export, export_all
     from emo_prune.exports.extraction import Extracted, extract
     from emo_prune.exports.verification import VerificationReport, verify
-    from emo_prune.models import EmoConfig, EmoForCausalLM
+    from emo_prune.models import EmoConfig as EmoConfig
+    from emo_prune.models import EmoForCausalLM as EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
+    from emo_prune.sweeps import Sweep, sweep
 
 # Where each public name is. What a verb's package offers is a line here.
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "Progress": "progress",
     "Results": "evaluation",
     "Selection": "selection",
+    "Sweep": "sweeps",
     "VerificationReport": "exports",
     "evaluate": "evaluation",
     "evaluate_all": "evaluation",
@@ -56,12 +59,12 @@ _HOMES = {
     "load_selection": "selection",
     "reselect": "selection",
     "select": "selection",
+    "sweep": "sweeps",
     "verify": "exports",
 }
 
+# Without EmoConfig and EmoForCausalLM, whose bases would fill help(emo_prune).
 __all__ = [
-    "EmoConfig",
-    "EmoForCausalLM",
     "EmoPruneError",
     "Evaluation",
     "ExportRecord",
@@ -72,6 +75,7 @@ __all__ = [
     "Progress",
     "Results",
     "Selection",
+    "Sweep",
     "VerificationReport",
     "__version__",
     "evaluate",
@@ -84,6 +88,7 @@ __all__ = [
     "load_selection",
     "reselect",
     "select",
+    "sweep",
     "verify",
 ]
 
