@@ -20,7 +20,7 @@ from emo_prune.version import __version__
 
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
-    from emo_prune.errors import EmoPruneError
+    from emo_prune.errors import EmoPruneError, GateFailed
     from emo_prune.evaluation import Evaluation, Results, load_results
     from emo_prune.evaluation.evaluating import evaluate, evaluate_all
     from emo_prune.exports import ExportRecord
@@ -42,6 +42,7 @@ _HOMES = {
     "ExportRecord": "exports",
     "Exported": "exports",
     "Extracted": "exports",
+    "GateFailed": "errors",
     "Inspection": "architectures",
     "Progress": "progress",
     "Results": "evaluation",
@@ -69,6 +70,7 @@ __all__ = [
     "ExportRecord",
     "Exported",
     "Extracted",
+    "GateFailed",
     "Inspection",
     "Progress",
     "Results",
