@@ -47,7 +47,7 @@ class Calibration(Part, frozen=True, kw_only=True):
     answer: Literal["letter", "text"] | UnsetType | None = UNSET
     num_examples: Count
     num_fewshot: Count | UnsetType | None = UNSET
-    seed: int | UnsetType = UNSET
+    seed: Count | UnsetType = UNSET
     num_tokens: Count
     num_truncated: Count | UnsetType = UNSET
     tokens_sha256: str | UnsetType = UNSET

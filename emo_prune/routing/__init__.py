@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         refuse_ranks,
         resolved_dtype,
     )
-    from emo_prune.routing.saved_run import resumable
+    from emo_prune.routing.saved_run import refuse_leftover, resumable
     from emo_prune.routing.streamed import StreamedRun
     from emo_prune.routing.weights import HeldBytes
 
@@ -63,6 +63,7 @@ __all__ = [
     "observe",
     "observe_greedy",
     "prune_in_place",
+    "refuse_leftover",
     "refuse_quantised",
     "refuse_ranks",
     "resolved_dtype",
@@ -93,6 +94,7 @@ _HOMES = {
     "observe": "observer",
     "observe_greedy": "observer",
     "prune_in_place": "blocks",
+    "refuse_leftover": "saved_run",
     "refuse_quantised": "placement",
     "refuse_ranks": "placement",
     "resolved_dtype": "placement",
