@@ -20,6 +20,7 @@ from emo_prune.version import __version__
 
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
+    from emo_prune.carving import CarvingRecord, Restored, carve, restore
     from emo_prune.errors import EmoPruneError
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.progress import Progress
@@ -27,29 +28,37 @@ if TYPE_CHECKING:
 
 # Where each public name is. What a verb's package offers is a line here.
 _HOMES = {
+    "CarvingRecord": "carving",
     "EmoConfig": "models",
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
     "Inspection": "architectures",
     "Progress": "progress",
     "Selection": "selection",
+    "Restored": "carving",
+    "carve": "carving",
     "inspect": "architectures",
     "load_selection": "selection",
     "reselect": "selection",
+    "restore": "carving",
     "select": "selection",
 }
 
 __all__ = [
+    "CarvingRecord",
     "EmoConfig",
     "EmoForCausalLM",
     "EmoPruneError",
     "Inspection",
     "Progress",
+    "Restored",
     "Selection",
     "__version__",
+    "carve",
     "inspect",
     "load_selection",
     "reselect",
+    "restore",
     "select",
 ]
 

@@ -20,6 +20,8 @@ PREFIX = "emo-prune/"
 
 # Where the type of each document is. A new one is a row here.
 DOCUMENTS = {
+    "emo-prune/carving/1": "emo_prune.carving.document:CarvingRecord",
+    "emo-prune/restored/1": "emo_prune.carving.document:Restored",
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
 }
 
