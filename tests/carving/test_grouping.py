@@ -169,7 +169,10 @@ def test_flops_are_those_of_what_is_computed(
 ) -> None:
     record = carved(dense(kind), tmp_path / "carved", gate=gate_source, layers="0,2")
     whole = 2 * 32 * 64 * (2 if kind == "gpt2" else 3)
-    assert [layer.flops for layer in record.layers] == [flops, flops]
-    assert [layer.dense_flops for layer in record.layers] == [whole, whole]
-    assert record.dense_ffn_flops == 3 * whole
-    assert record.ffn_flops == 2 * flops + whole
+    assert [layer.ffn_flops_per_token for layer in record.layers] == [flops, flops]
+    assert [layer.dense_ffn_flops_per_token for layer in record.layers] == [
+        whole,
+        whole,
+    ]
+    assert record.dense_ffn_flops_per_token == 3 * whole
+    assert record.ffn_flops_per_token == 2 * flops + whole
