@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from emo_prune.carving import CarvingRecord, Restored, carve, restore
     from emo_prune.errors import EmoPruneError
     from emo_prune.models import EmoConfig, EmoForCausalLM
+    from emo_prune.pretraining import Pretrained, PretrainRecord, pretrain
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
 
@@ -33,12 +34,15 @@ _HOMES = {
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
     "Inspection": "architectures",
+    "PretrainRecord": "pretraining",
+    "Pretrained": "pretraining",
     "Progress": "progress",
     "Selection": "selection",
     "Restored": "carving",
     "carve": "carving",
     "inspect": "architectures",
     "load_selection": "selection",
+    "pretrain": "pretraining",
     "reselect": "selection",
     "restore": "carving",
     "select": "selection",
@@ -50,6 +54,8 @@ __all__ = [
     "EmoForCausalLM",
     "EmoPruneError",
     "Inspection",
+    "PretrainRecord",
+    "Pretrained",
     "Progress",
     "Restored",
     "Selection",
@@ -57,6 +63,7 @@ __all__ = [
     "carve",
     "inspect",
     "load_selection",
+    "pretrain",
     "reselect",
     "restore",
     "select",

@@ -639,6 +639,7 @@ class PretrainOptions(ResumeOptions):
         flags=("--set",),
         variable=False,
         repeatable=True,
+        check="emo_prune.pretraining.recipe:parse_setting",
         help="Another setting of the recipe, as learning_rate=1e-3; repeatable.",
         panel=TRAINING,
     )
