@@ -130,8 +130,8 @@ else:
             return real(self, *args, **kwargs)
         setattr(PoolTrainer, name, dying)
     else:
-        import emo_prune.pretraining.publish as publish
-        publish.publish = lambda *_, **__: os._exit(9)
+        import emo_prune.pretraining.model as model
+        model.publish = lambda *_, **__: os._exit(9)
 sys.exit(main(sys.argv[3:]))
 """
 
