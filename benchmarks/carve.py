@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from command_line import (
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.command_line import (
     Document,
     Row,
     check_same_tensors,
@@ -32,7 +34,7 @@ from command_line import (
     smollm2,
     work_folder,
 )
-from measurement import (
+from benchmarks.measurement import (
     Run,
     budget,
     folder_bytes,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from measurement import BenchmarkError, missed, run, save
+from benchmarks.measurement import BenchmarkError, missed, run, save
 
 Document = dict[str, Any]
 Row = tuple[str, ...]

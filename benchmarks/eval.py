@@ -21,7 +21,9 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from command_line import (
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.command_line import (
     Document,
     Row,
     finish,
@@ -31,7 +33,7 @@ from command_line import (
     smollm2,
     work_folder,
 )
-from measurement import BenchmarkError, Run, budget, machine, run, versions
+from benchmarks.measurement import BenchmarkError, Run, budget, machine, run, versions
 
 TASKS = ("engineering", "chemistry")  # one subject, and two
 AT_LEAST = 3.0  # times as many questions a second

@@ -1,4 +1,4 @@
-"""Make docs/example-report.html, and its pictures, of the package's own checkpoint.
+"""Make docs/example-report.html, and its pictures, of the quickstart's checkpoint.
 
     python benchmarks/example_report.py
 
@@ -10,7 +10,6 @@ sweep goes to benchmarks/results/sweep.json. The pictures take a Chromium.
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -19,11 +18,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from command_line import emo_prune, note
-from measurement import BenchmarkError
 from PIL import Image
 
-from emo_prune.worlds import WORLDS, Split, checkpoint, count_questions, questions
+from benchmarks.command_line import emo_prune, note
+from benchmarks.measurement import BenchmarkError
+from benchmarks.worlds import (
+    WORLDS,
+    Split,
+    checkpoint,
+    count_questions,
+    questions,
+    write_questions,
+)
 from tests.report.browser import Tab, browser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,15 +62,14 @@ def write_inputs(folder: Path) -> None:
     for variant in ("emo", "standard"):
         shutil.copytree(checkpoint(variant), folder / f"worlds-{variant}")
     for world in WORLDS:
-        write_questions(folder / f"{world}.jsonl", world, "test")
-        write_questions(calibration(folder, world), world, "validation")
+        write_split(folder / f"{world}.jsonl", world, "test")
+        write_split(calibration(folder, world), world, "validation")
 
 
-def write_questions(file: Path, world: str, split: Split) -> None:
+def write_split(file: Path, world: str, split: Split) -> None:
     """Write all questions of a world's split."""
     asked = questions(world, split, count_questions(world, split), seed=0)
-    lines = [json.dumps(one.example_row()) + "\n" for one in asked]
-    file.write_text("".join(lines), encoding="utf-8")
+    write_questions(file, asked)
 
 
 def calibration(folder: Path, world: str) -> Path:

@@ -18,7 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from command_line import (
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.command_line import (
     Document,
     Row,
     emo_prune,
@@ -30,7 +32,7 @@ from command_line import (
     script,
     work_folder,
 )
-from measurement import (
+from benchmarks.measurement import (
     BenchmarkError,
     Run,
     budget,

@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import torch
-from load_all import rows
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import emo_prune  # noqa: F401 - registers the emo model type
+from benchmarks.load_all import rows
 
 BATCH_SIZE = 32
 

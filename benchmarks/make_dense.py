@@ -14,7 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from make_checkpoint import CONTEXT, EOS, HIDDEN, PAD, STD, Layout, told, write_model
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.make_checkpoint import (
+    CONTEXT,
+    EOS,
+    HIDDEN,
+    PAD,
+    STD,
+    Layout,
+    told,
+    write_model,
+)
 
 INTERMEDIATE, VOCABULARY, HEADS, KEY_VALUE_HEADS, HEAD = 8192, 128_256, 32, 8, 64
 

@@ -20,16 +20,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import torch
-from command_line import Document, Row, finish, note, parser, work_folder
-from measurement import budget, machine, versions
 from torch import Tensor
 
+from benchmarks.command_line import Document, Row, finish, note, parser, work_folder
+from benchmarks.measurement import budget, machine, versions
+from benchmarks.worlds import WORLDS, documents
 from emo_prune.models import document_pool
 from emo_prune.pretraining import Recipe, read_recipe
 from emo_prune.pretraining.pretrain import PretrainRequest, pretrain
 from emo_prune.progress import Advance, Watcher
-from emo_prune.worlds import WORLDS, documents
 
 STEPS, NOT_COUNTED = 30, 5
 AT_LEAST = 0.85  # of standard's tokens a second

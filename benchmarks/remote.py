@@ -16,7 +16,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from command_line import (
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.command_line import (
     Document,
     Row,
     emo_prune,
@@ -26,7 +28,7 @@ from command_line import (
     parser,
     work_folder,
 )
-from measurement import budget, folder_bytes, machine, run, versions
+from benchmarks.measurement import budget, folder_bytes, machine, run, versions
 
 KEEP = "12.5%"
 AT_MOST_RESULT = 1.1
@@ -44,7 +46,6 @@ TASKS: Mapping[str, Sequence[str]] = {
 
 def measure(options: argparse.Namespace) -> Document:
     """Return the document of one benchmark."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from tests.hub_server import serving
 
     with work_folder(options) as folder:

@@ -15,7 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from command_line import (
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.command_line import (
     Document,
     Row,
     emo_prune,
@@ -25,7 +27,7 @@ from command_line import (
     script,
     work_folder,
 )
-from measurement import (
+from benchmarks.measurement import (
     BenchmarkError,
     Run,
     budget,

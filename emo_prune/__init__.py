@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emo_prune.lazy import lazy_names
-from emo_prune.models.announcing import announce_models
+from emo_prune.models.registration import register_models
 from emo_prune.version import __version__
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ __all__ = [
     "select",
 ]
 
-announce_models()
+register_models()
 
 __getattr__ = lazy_names(__name__, _HOMES)
 

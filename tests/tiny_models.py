@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from emo_prune.models.transformers_private import checkpointing_argument
+
 NUM_EXPERTS = 8
 VOCABULARY = 258  # bytes, end of text, padding: `tests.evaluation.tiny.byte_tokenizer`
 
@@ -104,6 +106,12 @@ def tiny_model(name: str, seed: int = 0, **changes: Any) -> Any:
             if part.endswith("e_score_correction_bias"):
                 torch.nn.init.normal_(buffer, std=0.1)
     return model.eval()
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Recompute a model's activations, by the name that transformers has for it."""
+    enable = getattr(model, f"{checkpointing_argument()}_enable")
+    enable({"use_reentrant": False})
 
 
 def save_tiny(folder: Path, name: str, seed: int = 0, **changes: Any) -> Path:

@@ -41,7 +41,7 @@ from transformers import (
 
 from emo_prune.evaluation import evaluate_loaded
 from emo_prune.files import versions, write_atomically
-from emo_prune.models.carved_block import EmoeGate
+from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task
 
 UNTRAINED, DENSE = "untrained", "dense"

@@ -1,4 +1,4 @@
-"""Measure what the checkpoints of the package know, whole and pruned, world by world.
+"""Measure what both checkpoints of the worlds know, whole and pruned, world by world.
 
     python benchmarks/worlds/accuracy.py -o benchmarks/results/worlds.json
 
@@ -19,17 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from command_line import note
-from measurement import machine, save, versions
-
-from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
-from emo_prune.exports.export_selection import plan_selection, write_plan
-from emo_prune.selection import parse_keep
-from emo_prune.selection.select import SelectRequest, select_experts
-from emo_prune.tasks import TaskOptions, parse_task
-from emo_prune.worlds import (
+from benchmarks.command_line import note
+from benchmarks.measurement import machine, save, versions
+from benchmarks.worlds import (
     WORLDS,
     Split,
     checkpoint,
@@ -37,6 +31,10 @@ from emo_prune.worlds import (
     questions,
     write_questions,
 )
+from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
+from emo_prune.exports.export_selection import plan_selection, write_plan
+from emo_prune.selection import select
+from emo_prune.tasks import parse_task
 
 CALIBRATION = 40  # questions
 SEEDS = (0, 1, 2)
@@ -128,15 +126,13 @@ def prune(
     model: Path, work: Path, world: str, score: str, keep: str, seed: int
 ) -> None:
     """Choose experts on a world's validation questions, and export them."""
-    selection, _ = select_experts(
-        SelectRequest(
-            model=str(model),
-            task=parse_task(None, work.parent / f"{world}-validation.jsonl"),
-            keep=parse_keep(keep),
-            score=score,
-            options=TaskOptions(seed=seed),
-            dtype="float32",
-        )
+    selection = select(
+        model=str(model),
+        examples=work.parent / f"{world}-validation.jsonl",
+        keep=keep,
+        score=score,
+        seed=seed,
+        dtype="float32",
     )
     name = f"random-{seed}" if score == "random" else world
     write_plan(plan_selection(selection, model=str(model)), work / name)

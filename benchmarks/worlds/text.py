@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from emo_prune.worlds import WORLDS, document
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.worlds import WORLDS, document
 
 SEED = 0
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from emo_prune import places
 from emo_prune.architectures import dense_fingerprint, describe
-from emo_prune.architectures.carved import NEURONS, is_parameter
+from emo_prune.architectures.feed_forward import NEURONS, is_parameter
 from emo_prune.architectures.opening import say_what_was_not_kept
 from emo_prune.architectures.subset import computed
 from emo_prune.carving.clustering import assign, tightness, unit_keys

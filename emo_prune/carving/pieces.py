@@ -14,8 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_prune.architectures.carved import NEURONS, check_layers
-from emo_prune.architectures.feed_forward import FeedForward, feed_forward_size
+from emo_prune.architectures.feed_forward import (
+    NEURONS,
+    FeedForward,
+    check_layers,
+    feed_forward_size,
+)
 from emo_prune.carving.clustering import Labels
 from emo_prune.carving.dense import (
     NUMBER,
@@ -24,7 +28,7 @@ from emo_prune.carving.dense import (
     describe_dense,
     feed_forward_of,
 )
-from emo_prune.checkpoint import DTYPE_BITS, Checkpoint, Tensor
+from emo_prune.checkpoint import DTYPES, Checkpoint, Tensor
 from emo_prune.errors import CarvingError, Command, LayoutMismatch
 
 Raw = NDArray[np.unsignedinteger[Any]]
@@ -41,7 +45,7 @@ def expert_name(layer: DenseLayer, expert: int, part: str) -> str:
 
 def as_array(raw: bytes, dtype: str, shape: tuple[int, ...]) -> Raw:
     """Return a tensor's bytes as an array of opaque elements, whatever its dtype."""
-    array: Raw = np.frombuffer(raw, f"u{DTYPE_BITS[dtype] // 8}").reshape(shape)
+    array: Raw = np.frombuffer(raw, f"u{DTYPES[dtype].bits // 8}").reshape(shape)
     return array
 
 

@@ -75,8 +75,9 @@ def sweep(
     compare_paper: Annotated[
         str | None,
         typer.Option(
-            help="Print the figures that EMO's authors published beside this model's: "
-            "of emo-1t, standard-1t, annealed-1t, emo-130b or standard-130b.",
+            metavar="FILE:NAME",
+            help="Print published figures beside this model's: those of model NAME in "
+            "FILE; benchmarks/published/emo.json has those of EMO's authors.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
@@ -133,7 +134,7 @@ def sweep(
 
         emo-prune sweep --model ./model --tasks math,law --calibration 1,10,100,all
 
-        emo-prune sweep --model ./model --tasks mmlu --compare-paper emo-1t
+        emo-prune sweep --model ./model --tasks mmlu --compare-paper emo.json:emo-1t
 
         emo-prune sweep --model ./model --tasks mmlu --ray head-node:6379
     """
@@ -144,10 +145,11 @@ def sweep(
     from emo_prune.sweeps.tasks import sweep_tasks
 
     columns = sweep_tasks(tasks, examples or (), test or ())
+    published = None
     if compare_paper is not None:
-        from emo_prune.reports.compare_paper import check_comparable
+        from emo_prune.reports.published import published_model
 
-        check_comparable(compare_paper, [column.name for column in columns])
+        published = published_model(compare_paper, [column.name for column in columns])
     request = SweepRequest(
         model=places.needed_model(model),
         tasks=columns,
@@ -180,10 +182,10 @@ def sweep(
         from emo_prune.reports.sweep import sweep_tables
 
         console.table(sweep_tables(found))
-        if compare_paper is not None:
-            from emo_prune.reports.compare_paper import paper_tables
+        if published is not None:
+            from emo_prune.reports.published import published_tables
 
-            console.table(paper_tables(found, compare_paper))
+            console.table(published_tables(found, *published))
     console.note(f"wrote {destination}")
 
 

@@ -16,14 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import initialization
-from transformers.conversion_mapping import (
-    get_checkpoint_conversion_mapping,
-    register_checkpoint_conversion_mapping,
-)
-from transformers.generation import GenerationMixin
+from transformers import GenerationMixin, initialization
 from transformers.modeling_outputs import MoeCausalLMOutputWithPast
-from transformers.modeling_utils import slice_logits_to_keep
 from transformers.models.flex_olmo.modeling_flex_olmo import (
     FlexOlmoExperts,
     FlexOlmoModel,
@@ -32,22 +26,28 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.utils import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder
 
-from emo_prune.models.emo_config import EmoConfig, LayerExperts
-from emo_prune.models.load_balancing import load_balancing_loss
-from emo_prune.models.packed_documents import PackedDocuments
-from emo_prune.models.prenorm import (
+from emo_prune.models.configs import EmoConfig, LayerExperts
+from emo_prune.models.dense import (
     PrenormAttention,
     PrenormDecoderLayer,
     PrenormPreTrainedModel,
 )
-from emo_prune.models.routing import route
+from emo_prune.models.document_pool import PackedDocuments
+from emo_prune.models.routing import load_balancing_loss, route
+from emo_prune.models.transformers_private import (
+    ChoosesExpertsKernel,
+    fuse_experts,
+    slice_logits_to_keep,
+)
 
 logger = logging.getLogger(__name__)
 
-# Per-expert tensors on disk, one fused tensor in memory: as Qwen2-MoE names them.
-# A mapping registered by hand also serves models that live outside transformers.
-register_checkpoint_conversion_mapping(
-    EmoConfig.model_type, get_checkpoint_conversion_mapping("qwen2_moe"), overwrite=True
+fuse_experts(
+    EmoConfig.model_type,
+    {
+        "gate_up_proj": ("gate_proj.weight", "up_proj.weight"),
+        "down_proj": ("down_proj.weight",),
+    },
 )
 
 
@@ -147,7 +147,7 @@ class EmoDecoderLayer(PrenormDecoderLayer):
         return block.mix(hidden_states, routing.indices, weights)
 
 
-class EmoPreTrainedModel(PrenormPreTrainedModel):
+class EmoPreTrainedModel(ChoosesExpertsKernel, PrenormPreTrainedModel):
     """The base of the two models below."""
 
     config_class = EmoConfig
@@ -157,11 +157,6 @@ class EmoPreTrainedModel(PrenormPreTrainedModel):
         "hidden_states": EmoDecoderLayer,
         "attentions": PrenormAttention,
     }
-
-    @classmethod
-    def _can_set_experts_implementation(cls) -> bool:
-        """Say yes: transformers would look for the decorator in this file's text."""
-        return True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -221,7 +216,6 @@ class EmoForCausalLM(EmoPreTrainedModel, GenerationMixin):  # type: ignore[misc]
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -233,30 +227,31 @@ class EmoForCausalLM(EmoPreTrainedModel, GenerationMixin):  # type: ignore[misc]
 
         `output_router_logits` (by default the configuration's) adds the raw logits
         [batch * tokens, experts] of each MoE layer and the load-balancing loss,
-        which is added to the loss `router_aux_loss_coef` times.
+        which is added to the loss `router_aux_loss_coef` times. `kwargs` are those of
+        the decoder, and of the loss; the cache is among them.
         """
         if output_router_logits is None:
             output_router_logits = self.config.output_router_logits
-        outputs = self.model(
+        decoded = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             output_router_logits=output_router_logits,
             **kwargs,
         )
-        hidden_states = outputs.last_hidden_state
+        outputs = dict(decoded)
+        hidden_states = outputs.pop("last_hidden_state")
         logits = self.lm_head(slice_logits_to_keep(hidden_states, logits_to_keep))
 
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, self.vocab_size, **kwargs)
         aux_loss = None
-        if outputs.router_logits:
+        if outputs.get("router_logits"):
             aux_loss = load_balancing_loss(
-                outputs.router_logits,
+                outputs["router_logits"],
                 self.model.routers,
                 token_mask=_token_mask(hidden_states, attention_mask, labels),
                 num_items_in_batch=kwargs.get("num_items_in_batch"),
@@ -266,13 +261,7 @@ class EmoForCausalLM(EmoPreTrainedModel, GenerationMixin):  # type: ignore[misc]
                     loss.device
                 )
         return MoeCausalLMOutputWithPast(
-            loss=loss,
-            aux_loss=aux_loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            router_logits=outputs.router_logits,
+            loss=loss, aux_loss=aux_loss, logits=logits, **outputs
         )
 
 

@@ -12,54 +12,44 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.core_model_loading import (
-    Concatenate,
-    MergeModulelist,
-    WeightConverter,
-)
-from transformers.generation import GenerationMixin
+from transformers import MODEL_MAPPING, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import (
     MoeCausalLMOutputWithPast,
     MoeModelOutputWithPast,
 )
-from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
-from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import can_return_tuple
 
-from emo_prune.architectures.carved import PLAIN
-from emo_prune.models.carved_block import EmoeBlock, EmoeGate, OutputBias
-from emo_prune.models.carved_experts import CarvedExperts
-from emo_prune.models.decoder_layers import decoder_layers
+from emo_prune.architectures.feed_forward import PLAIN
+from emo_prune.models.carved_layer import (
+    CarvedExperts,
+    EmoeBlock,
+    EmoeGate,
+    OutputBias,
+)
 from emo_prune.models.emoe_config import EmoeConfig
+from emo_prune.models.transformers_private import (
+    ChoosesExpertsKernel,
+    decoder_layers,
+    forget_experts_kernel,
+    fuse_experts,
+    slice_logits_to_keep,
+)
 
-
-def _fused(target: str, *parts: str) -> WeightConverter:
-    """Fuse the experts' own tensors into one, and part of it again for the disk."""
-    joined = [Concatenate(dim=1)] if len(parts) > 1 else []
-    return WeightConverter(
-        source_patterns=[f"mlp.experts.*.{part}" for part in parts],
-        target_patterns=f"mlp.experts.{target}",
-        operations=[MergeModulelist(dim=0), *joined],
-    )
-
-
-register_checkpoint_conversion_mapping(
+fuse_experts(
     EmoeConfig.model_type,
-    [
-        _fused("gate_up_proj", "gate_proj.weight", "up_proj.weight"),
-        _fused("gate_up_proj_bias", "gate_proj.bias", "up_proj.bias"),
-        _fused("down_proj", "down_proj.weight"),
-        _fused("c_fc", "c_fc.weight"),
-        _fused("c_fc_bias", "c_fc.bias"),
-        _fused("c_proj", "c_proj.weight"),
-        _fused("neurons", "neurons"),
-    ],
-    overwrite=True,
+    {
+        "gate_up_proj": ("gate_proj.weight", "up_proj.weight"),
+        "gate_up_proj_bias": ("gate_proj.bias", "up_proj.bias"),
+        "down_proj": ("down_proj.weight",),
+        "c_fc": ("c_fc.weight",),
+        "c_fc_bias": ("c_fc.bias",),
+        "c_proj": ("c_proj.weight",),
+        "neurons": ("neurons",),
+    },
 )
 
 
-class EmoePreTrainedModel(PreTrainedModel):  # type: ignore[misc]
+class EmoePreTrainedModel(ChoosesExpertsKernel, PreTrainedModel):  # type: ignore[misc]
     """The base of the two models below: a decoder under the name it has on disk."""
 
     config_class = EmoeConfig
@@ -81,17 +71,12 @@ class EmoePreTrainedModel(PreTrainedModel):  # type: ignore[misc]
         if dense.model_type in PLAIN:
             self.base_model_prefix = "transformer"
         # The kernel of the experts is handed down, but a dense decoder refuses any.
-        dense._experts_implementation = None
+        forget_experts_kernel(dense)
         decoder = decoder_class(dense)
         for index in config.carved_layers or ():
             layer = decoder_layers(decoder)[index]
             layer.mlp = EmoeBlock(config, layer.mlp)
         self.add_module(self.base_model_prefix, decoder)
-
-    @classmethod
-    def _can_set_experts_implementation(cls) -> bool:
-        """Say yes: transformers would look for the decorator in this file's text."""
-        return True
 
     @property
     def routers(self) -> list[EmoeGate]:
@@ -128,14 +113,9 @@ class EmoePreTrainedModel(PreTrainedModel):  # type: ignore[misc]
             if getattr(self.config, flag):  # fields of every config: not the decoder's
                 kwargs.setdefault(flag, True)
         with _recorded(self.routers if output_router_logits else []) as logits:
-            outputs = self.base_model(**kwargs)
-        return MoeModelOutputWithPast(
-            last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            router_logits=tuple(logits) or None,
-        )
+            outputs = dict(self.base_model(**kwargs))
+        outputs.pop("cross_attentions", None)  # GPT-2 says that there are none
+        return MoeModelOutputWithPast(**outputs, router_logits=tuple(logits) or None)
 
 
 class EmoeModel(EmoePreTrainedModel):
@@ -175,7 +155,6 @@ class EmoeForCausalLM(EmoePreTrainedModel, GenerationMixin):  # type: ignore[mis
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -188,29 +167,22 @@ class EmoeForCausalLM(EmoePreTrainedModel, GenerationMixin):  # type: ignore[mis
         `output_router_logits` (by default the configuration's) adds the gate's scores
         [batch * tokens, experts] of each carved layer. They carry no gradient.
         """
-        outputs = self.decode(
+        decoded = self.decode(
             output_router_logits,
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             **kwargs,
         )
-        kept = slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep)
-        logits = self.lm_head(kept)
+        outputs = dict(decoded)
+        hidden_states = outputs.pop("last_hidden_state")
+        logits = self.lm_head(slice_logits_to_keep(hidden_states, logits_to_keep))
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, logits.shape[-1], **kwargs)
-        return MoeCausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            router_logits=outputs.router_logits,
-        )
+        return MoeCausalLMOutputWithPast(loss=loss, logits=logits, **outputs)
 
 
 @contextmanager

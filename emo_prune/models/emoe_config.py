@@ -3,15 +3,14 @@
 # no `from __future__ import annotations`: `strict` checks no field whose type is text
 
 from copy import deepcopy
-from importlib import import_module
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
+from transformers import CONFIG_MAPPING, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
 
-from emo_prune.architectures.carved import GATED, PLAIN
-from emo_prune.architectures.feed_forward import feed_forward_size
-from emo_prune.models.emo_config import bad_key
+from emo_prune.architectures.feed_forward import GATED, PLAIN, feed_forward_size
+from emo_prune.models.configs import bad_key
 
 _SIZES = (
     "vocab_size",
@@ -136,11 +135,10 @@ def check_top_k(number: int, num_experts: int) -> None:
 
 
 def _dense_config(fields: dict[str, Any]) -> PreTrainedConfig:
-    # Only now: this module is imported while transformers' table is being made.
-    known = import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING
-    model_type = fields.get("model_type")
+    given = dict(fields)
+    model_type = given.pop("model_type", None)
     _check_dense_type(model_type)
-    return known[model_type](**{k: v for k, v in fields.items() if k != "model_type"})
+    return CONFIG_MAPPING[model_type](**given)
 
 
 def _check_dense_type(model_type: object) -> None:

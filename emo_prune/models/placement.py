@@ -1,14 +1,18 @@
-"""Which devices and number formats a model may be loaded with; light to import."""
+"""Where a model may be put: devices, number formats, free memory; light to import."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import psutil
 
 from emo_prune.errors import SettingsError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = "cpu, cuda, cuda:N or auto"
 
+_CONTAINER = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 _CUDA = re.compile(r"cuda(?::(0|[1-9][0-9]{0,3}))?")
 
 
@@ -42,6 +46,20 @@ def check_placement(device: str | None, dtype: str) -> None:
             hint="try --device cpu",
         )
     _check_cuda(str(device), int(named[1] or 0))
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that can be had without swapping.
+
+    In a container that is what its own limit leaves, where that is less.
+    """
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int((_CONTAINER / "memory.max").read_text())
+        used = int((_CONTAINER / "memory.current").read_text())
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free
+    return min(free, max(0, limit - used))
 
 
 def _check_cuda(device: str, number: int) -> None:

@@ -1,64 +1,93 @@
-"""Teach transformers' Auto classes our models, without importing transformers.
+"""Teach transformers' Auto classes our models, without importing transformers or them.
 
-The configurations are registered when transformers' own table of configurations is
-imported, the models when its table of models is, whichever side is imported first.
-The model classes stay unimported until one is used: the table of models is often
-imported halfway through the modules they are built from.
+The Auto classes find a model's classes by tables of names. Ours are entered when such a
+table is imported, or at once if it is there already; the classes themselves stay
+unimported until one is asked for. Commands that handle bytes import neither.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
-from typing import Any
+from typing import NamedTuple
 
-import wrapt
+from emo_prune.models.transformers_private import enter_config, enter_model
 
-_AUTO = "transformers.models.auto"
-_CONFIGS = {
-    "emo": "EmoConfig",
-    "emoe": "EmoeConfig",
-    "olmo2_noqknorm_prenorm": "Olmo2NoQKNormPrenormConfig",
-}
-_MODELS = {
-    "emo": ("EmoModel", "EmoForCausalLM"),
-    "emoe": ("EmoeModel", "EmoeForCausalLM"),
-    "olmo2_noqknorm_prenorm": (
+
+class _Classes(NamedTuple):
+    """Names in `emo_prune.models`."""
+
+    config: str
+    base: str
+    causal: str
+
+
+_CLASSES = {
+    "emo": _Classes("EmoConfig", "EmoModel", "EmoForCausalLM"),
+    "emoe": _Classes("EmoeConfig", "EmoeModel", "EmoeForCausalLM"),
+    "olmo2_noqknorm_prenorm": _Classes(
+        "Olmo2NoQKNormPrenormConfig",
         "Olmo2NoQKNormPrenormModel",
         "Olmo2NoQKNormPrenormForCausalLM",
     ),
 }
 
 
-def register_with_transformers() -> None:
+def register_models() -> None:
     """Make AutoConfig, AutoModel and AutoModelForCausalLM know our models."""
-    wrapt.when_imported(f"{_AUTO}.configuration_auto")(_register_configs)
-    wrapt.when_imported(f"{_AUTO}.modeling_auto")(_register_models)
+    for name, enter in _TABLES.items():
+        if name in sys.modules:
+            enter(sys.modules[name])
+    sys.meta_path.insert(0, _TableFinder())
 
 
-def _register_configs(configuration_auto: ModuleType) -> None:
-    for model_type, name in _CONFIGS.items():
-        configuration_auto.AutoConfig.register(
-            model_type, _config_class(name), exist_ok=True
-        )
+class _TableFinder(MetaPathFinder):
+    """Finds transformers' tables where they are, to be filled once they are loaded."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the module's own spec, with a loader that enters our models."""
+        if fullname not in _TABLES:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.origin is not None:
+            spec.loader = _TableLoader(fullname, spec.origin)
+        return spec
 
 
-def _register_models(modeling_auto: ModuleType) -> None:
-    for model_type, (base, causal) in _MODELS.items():
-        config_class = _config_class(_CONFIGS[model_type])
-        # Not through AutoModel.register, which looks into the class and so imports it.
-        modeling_auto.MODEL_MAPPING.register(config_class, _lazy(base), exist_ok=True)
-        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING.register(
-            config_class, _lazy(causal), exist_ok=True
-        )
-        # By these names pipelines and lm-eval tell what kind of model it is.
-        modeling_auto.MODEL_MAPPING_NAMES[model_type] = base
-        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type] = causal
+class _TableLoader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _TABLES[module.__name__](module)
 
 
-def _config_class(name: str) -> Any:
-    return getattr(import_module("emo_prune.models"), name)
+def _enter_configs(configuration_auto: ModuleType) -> None:
+    for model_type, names in _CLASSES.items():
+        enter_config(configuration_auto, model_type, names.config, _home())
 
 
-def _lazy(name: str) -> Any:
-    return wrapt.lazy_import("emo_prune.models", name)
+def _enter_models(modeling_auto: ModuleType) -> None:
+    for model_type, names in _CLASSES.items():
+        for table, name in (
+            ("MODEL_MAPPING", names.base),
+            ("MODEL_FOR_CAUSAL_LM_MAPPING", names.causal),
+        ):
+            enter_model(modeling_auto, table, model_type, names.config, name, _home())
+
+
+def _home() -> ModuleType:
+    """Return the package that imports our classes when they are asked for."""
+    return sys.modules["emo_prune.models"]
+
+
+_TABLES: dict[str, Callable[[ModuleType], None]] = {
+    "transformers.models.auto.configuration_auto": _enter_configs,
+    "transformers.models.auto.modeling_auto": _enter_models,
+}

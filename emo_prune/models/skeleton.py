@@ -17,18 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import convert_and_load_state_dict_in_model
-from transformers.modeling_utils import LoadStateDictConfig
 
 from emo_prune.errors import CheckpointError, SettingsError
-from emo_prune.models.decoder_layers import decoder_layers
 from emo_prune.models.loading import (
     LOADING_FAILURES,
     failure_reason,
     missing_weights,
     quiet_transformers,
 )
+from emo_prune.models.transformers_private import decoder_layers, tensor_loader
 
 
 class _LayerDone(Exception):
@@ -46,12 +43,7 @@ class Skeleton:
         self.device = device
         self.dtype: torch.dtype = model.dtype
         self._layers = decoder_layers(model.base_model)
-        self._loading = LoadStateDictConfig(
-            device_map={"": device},
-            dtype=self.dtype,
-            dtype_plan=model._get_dtype_plan(self.dtype),
-            weight_mapping=get_model_conversion_mapping(model),
-        )
+        self._load = tensor_loader(model, device)
         for layer in self._layers:
             layer.forward = _pass_on
         if self.has_positions:
@@ -102,10 +94,7 @@ class Skeleton:
             CheckpointError: a tensor does not fit the model.
         """
         with quiet_transformers():
-            info, _ = convert_and_load_state_dict_in_model(
-                self.model, dict(tensors), self._loading
-            )
-        problems = [*map(str, info.mismatched_keys), *info.conversion_errors]
+            problems = self._load(tensors)
         if problems:
             raise CheckpointError(
                 "tensors of the checkpoint do not fit the model",

@@ -250,24 +250,28 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
     )
     max_drop: float | None = option(
         default=None,
+        check="emo_prune.options.values:check_limit",
         help="Exit with 3 if more points are lost against the baseline (or else the "
         "source).",
         panel=GATES,
     )
     min_recovery: str | float | None = option(
         default=None,
+        check="emo_prune.options.values:share_in_percent",
         help="Exit with 3 if less of the baseline's figure (or else the source's) is "
         "left: 95% or 0.95.",
         panel=GATES,
     )
     max_ppl_increase: str | float | None = option(
         default=None,
+        check="emo_prune.options.values:rise_in_percent",
         help="Exit with 3 if perplexity per byte rises by more per cent; for texts: 2% "
         "or 2.",
         panel=GATES,
     )
     confidence: float | None = option(
         default=None,
+        check="emo_prune.options.values:check_confidence",
         help="Judge the worse end of this interval: 0.95. (default: the point "
         "estimate)",
         panel=GATES,
@@ -381,8 +385,9 @@ class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
     compare_paper: str | None = option(
         default=None,
         variable=False,
-        help="Print the figures that EMO's authors published beside this model's: "
-        "of emo-1t, standard-1t, annealed-1t, emo-130b or standard-130b.",
+        metavar="FILE:NAME",
+        help="Print published figures beside this model's: those of model NAME in "
+        "FILE; benchmarks/published/emo.json has those of EMO's authors.",
         panel=OUTPUT,
     )
     ray: str | None = option(
@@ -696,4 +701,20 @@ class PretrainOptions(ResumeOptions):
         variable=False,
         help="Go on with an interrupted training.",
         panel=RUNTIME,
+    )
+
+
+@options
+class QuickstartOptions(Options):
+    """Where the quickstart may work."""
+
+    verb: ClassVar[str] = "quickstart"
+
+    output: str | Path = option(
+        default=Path("emo-prune-quickstart"),
+        flags=("--output", "-o"),
+        variable=False,
+        kind=Path,
+        help="A folder that is not there yet.",
+        panel=OUTPUT,
     )

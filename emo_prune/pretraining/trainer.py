@@ -26,8 +26,9 @@ from transformers import (
 )
 
 from emo_prune.errors import BadRecipe, Diverged, Parameter, SettingsError
+from emo_prune.models.document_pool import PackedDocuments
 from emo_prune.models.loading import load_model
-from emo_prune.models.packed_documents import PackedDocuments
+from emo_prune.models.transformers_private import checkpointing_argument
 from emo_prune.pretraining.balance import NAMES, Balance, routing_metrics
 from emo_prune.pretraining.recipe import Recipe, lr_factor
 from emo_prune.pretraining.run_folder import RunFolder
@@ -312,6 +313,7 @@ def training_arguments(
                 "activation_checkpointing": recipe.gradient_checkpointing,
             },
         }
+    checkpointing = checkpointing_argument()
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.micro_batch_size,
@@ -324,8 +326,6 @@ def training_arguments(
         adam_beta2=recipe.adam_beta2,
         max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.precision == "bfloat16",
-        activation_checkpointing=recipe.gradient_checkpointing and not fsdp,
-        activation_checkpointing_kwargs={"use_reentrant": False},
         dataloader_pin_memory=on_gpu,
         dataloader_num_workers=2 if on_gpu else 0,
         use_cpu=use_cpu,
@@ -340,4 +340,8 @@ def training_arguments(
         report_to=list(trackers),
         ddp_find_unused_parameters=False,
         **sharding,
+        **{
+            checkpointing: recipe.gradient_checkpointing and not fsdp,
+            f"{checkpointing}_kwargs": {"use_reentrant": False},
+        },
     )

@@ -1,29 +1,33 @@
-"""The whole road on the small EMO model that comes with the package.
+"""A subset of the experts for each of two worlds, and what the models know of both.
 
-Two worlds, a subset of the experts for each, and four models to answer each world's
-questions: the full one, the world's subset, the other world's, and a random one.
+Four models answer each world's questions: the full one, the world's subset, the other
+world's, and a random one.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_prune.errors import OutputExists
+from rich.console import RenderableType
+
+from emo_prune.errors import OutputExists, Parameter
 from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
 from emo_prune.progress import Progress
+from emo_prune.reports.table import new_table
 from emo_prune.tasks import parse_task
-from emo_prune.worlds import checkpoint, count_questions, questions, write_questions
 
 WORLDS = ("cooking", "sql")
 KEEP = "12.5%"
-_CALIBRATION = 40  # questions, of the validation split
+RANDOM = "random"
+DATA = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuickstartFiles:
-    """What the walk begins with: a model, and a world's questions, in a new folder."""
+    """What it begins with, a model and questions, and where subsets go: one folder."""
 
     folder: Path
 
@@ -40,9 +44,23 @@ class QuickstartFiles:
         """Other questions, to score."""
         return self.folder / f"{world}-test.jsonl"
 
-    def subset(self, name: str) -> Path:
-        """The folder for the selection and the export of a world, or of "random"."""
-        return self.folder / name
+    def checkpoint(self, name: str) -> Path:
+        """The exported subset of a world, or of `RANDOM`."""
+        return self.folder / name / "checkpoint"
+
+    def commands(self, name: str) -> list[list[str]]:
+        """Return the arguments of the commands that make and verify that subset."""
+        output, model = str(self.folder / name), str(self.model)
+        checkpoint = str(self.checkpoint(name))
+        examples = str(self.calibration(WORLDS[0] if name == RANDOM else name))
+        score = ["--score", "random"] if name == RANDOM else []
+        return [
+            ["select", "--model", model, "--examples", examples, *score,
+             "--keep", KEEP, "-o", output],
+            ["export", "--selection", str(self.folder / name / "selection.json"),
+             "--model", model, "-o", checkpoint],
+            ["verify", checkpoint, "--source", model],
+        ]  # fmt: skip
 
 
 def make_quickstart(folder: Path) -> QuickstartFiles:
@@ -55,16 +73,14 @@ def make_quickstart(folder: Path) -> QuickstartFiles:
         raise OutputExists(
             "the folder exists already",
             where=folder,
-            hint="remove it, or choose another with -o",
+            hint=("remove it, or choose another ", Parameter("output")),
         )
-    files = QuickstartFiles(folder=folder)
+    ours, files = QuickstartFiles(folder=DATA), QuickstartFiles(folder=folder)
     folder.mkdir(parents=True)
-    shutil.copytree(checkpoint("emo"), files.model)
+    shutil.copytree(ours.model, files.model)
     for world in WORLDS:
-        some = questions(world, "validation", _CALIBRATION, seed=0)
-        write_questions(files.calibration(world), some)
-        every = questions(world, "test", count_questions(world, "test"), seed=0)
-        write_questions(files.test(world), every)
+        shutil.copyfile(ours.calibration(world), files.calibration(world))
+        shutil.copyfile(ours.test(world), files.test(world))
     return files
 
 
@@ -77,9 +93,9 @@ def measure_quickstart(
         for world, other in zip(WORLDS, reversed(WORLDS), strict=True)
         for name, model in (
             ("full", files.model),
-            ("subset", files.subset(world) / "checkpoint"),
-            ("other", files.subset(other) / "checkpoint"),
-            ("random", files.subset("random") / "checkpoint"),
+            ("subset", files.checkpoint(world)),
+            ("other", files.checkpoint(other)),
+            ("random", files.checkpoint(RANDOM)),
         )
     ]
     requests = [
@@ -97,3 +113,19 @@ def measure_quickstart(
     ):
         found[world][name] = round(100 * results.value, 2)
     return found
+
+
+def quickstart_table(found: Mapping[str, Mapping[str, float]]) -> RenderableType:
+    """Return what `measure_quickstart` found as a table."""
+    table = new_table(
+        f"Accuracy on held-out questions, {KEEP} of the experts kept (chance: 25 %)",
+        "questions about",
+        "full model",
+        "its own experts",
+        "the other world's",
+        "random experts",
+    )
+    for world, models in found.items():
+        cells = (models[name] for name in ("full", "subset", "other", "random"))
+        table.add_row(world, *(f"{cell:.1f}" for cell in cells))
+    return table

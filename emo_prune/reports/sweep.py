@@ -7,7 +7,6 @@ from itertools import pairwise
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from emo_prune.evaluation import Cell, Row, Sweep
 from emo_prune.reports.swept import (
     half_interval,
     mean_scale,
@@ -18,6 +17,7 @@ from emo_prune.reports.swept import (
     task_scale,
 )
 from emo_prune.reports.table import new_table
+from emo_prune.sweeps.document import Cell, Row, Sweep
 from emo_prune.units import format_bytes
 
 _COLUMNS = 6  # side by side; more tasks go into a table below

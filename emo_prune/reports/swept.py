@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emo_prune.evaluation import Row, Sweep
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
 from emo_prune.reports.metrics import metric_name
+from emo_prune.sweeps.document import Row, Sweep
 
 
 def rows_of(sweep: Sweep) -> list[Row]:

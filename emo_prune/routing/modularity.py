@@ -17,8 +17,7 @@ from torch import Tensor
 from emo_prune.architectures import Architecture
 from emo_prune.errors import Parameter, RoutingError
 from emo_prune.facts import Modularity
-from emo_prune.models.vocabulary import num_embeddings
-from emo_prune.routing.batches import Batch, check_vocabulary
+from emo_prune.routing.batches import Batch, check_vocabulary, num_embeddings
 from emo_prune.routing.blocks import MoEBlock, moe_blocks
 from emo_prune.routing.passes import forward
 

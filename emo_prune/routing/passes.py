@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from emo_prune.architectures import Architecture
-from emo_prune.models.vocabulary import num_embeddings
-from emo_prune.routing.batches import Batch, check_vocabulary
+from emo_prune.routing.batches import Batch, check_vocabulary, num_embeddings
 from emo_prune.routing.blocks import moe_blocks, prune_in_place
 from emo_prune.routing.counts import LayerRouting
 from emo_prune.routing.observer import BlockObserver, PassEnds

@@ -13,8 +13,7 @@ from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import FolderSource
 from emo_prune.errors import OutputExists, Parameter, SettingsError, StaleRun, Text
 from emo_prune.files import digest_of, versions
-from emo_prune.models.memory import free_memory
-from emo_prune.models.placement import DTYPES, check_placement
+from emo_prune.models.placement import DTYPES, check_placement, free_memory
 from emo_prune.options import ChoiceOptions, PlacementOptions
 from emo_prune.progress import Progress
 from emo_prune.routing import LayerRouting, Ranks

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from emo_prune import CarvingRecord
 from emo_prune.architectures import ARCHITECTURES
 from emo_prune.facts import Modularity
-from emo_prune.models.carved_block import EmoeGate
+from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import Batch
 from emo_prune.routing.modularity import measure_modularity

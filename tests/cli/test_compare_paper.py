@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.conftest import Run
 
+FIGURES = Path(__file__).resolve().parents[2] / "benchmarks/published/emo.json"
+
 
 def test_published_rows_stand_beside_the_model_s_own(
     run: Run, goldens: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -19,7 +21,7 @@ def test_published_rows_stand_beside_the_model_s_own(
         "4", "--scores", "frequency,random,reap", "--keep", "25%", "--lower-top-k",
     )  # fmt: skip
     found = run(*options, "--json").json
-    shown = run(*options, "--compare-paper", "emo-1t")
+    shown = run(*options, "--compare-paper", f"{FIGURES}:emo-1t")
     assert shown.code == 0, shown.err
     table = shown.out[shown.out.index("as published, emo-1t: mmlu") :]
     cells = {
@@ -43,13 +45,29 @@ def test_published_rows_stand_beside_the_model_s_own(
 @pytest.mark.parametrize(
     ("model", "task", "said"),
     [
-        ("emo", ("--tasks", "mmlu"), "no figures of such a model"),
-        ("emo-1t", ("--tasks", "arc_easy"), "published nothing on these tasks"),
+        (f"{FIGURES}:emo", ("--tasks", "mmlu"), "no figures of such a model"),
+        (
+            f"{FIGURES}:emo-1t",
+            ("--tasks", "arc_easy"),
+            "published nothing on these tasks",
+        ),
+        (
+            "emo-1t",
+            ("--tasks", "mmlu"),
+            "--compare-paper benchmarks/published/emo.json:emo-1t",
+        ),
+        ("none.json:emo-1t", ("--tasks", "mmlu"), "none.json; got No such file"),
     ],
 )
 def test_what_was_not_published_is_refused_before_anything_runs(
-    run: Run, emo: Path, model: str, task: tuple[str, str], said: str
+    run: Run,
+    emo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    task: tuple[str, str],
+    said: str,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     refused = run("sweep", "-m", emo, *task, "--compare-paper", model)
     assert refused.code == 1
     assert said in refused.err

@@ -41,7 +41,9 @@ def corpus(workplace: Path) -> Path:
 
 
 def arguments(corpus: Path, output: str, *more: object, **settings: Any) -> list[str]:
-    chosen = [f"--set={key}={value}" for key, value in (SETTINGS | settings).items()]
+    own = {str(flag).removeprefix("--").replace("-", "_") for flag in more}
+    given = {key: value for key, value in SETTINGS.items() if key not in own}
+    chosen = [f"--set={key}={value}" for key, value in (given | settings).items()]
     return [
         "pretrain", str(corpus), "-o", output, "--token-cache", "tokens",
         "--track", "none", "--device", "cpu", *chosen, *map(str, more),
@@ -241,14 +243,14 @@ def test_two_processes_train_as_one_does(run: Run, corpus: Path) -> None:
         (("--variant", "emo-anneal"), "--init-from"),
         (("--init-from", "somewhere"), "--init-from"),
         (("--set", "tokens"), "NAME=VALUE"),
+        (("--set", "tokens=3"), "given twice"),
         (("--set", "tokns=3"), "tokns"),
         (("--recipe", "nothing"), "tiny-cpu"),
-        (("--tokens", "0", "--set", "anneal_tokens=0"), "nothing to train"),
-        (("--set", "micro_batch_size=3"), "multiple of 3"),
         (("--vocab-size", "100"), "258"),
         (("--resume",), "no training to go on with"),
         (("--fsdp",), "several processes"),
-        (("--set", "learning_rate=1e30"), "not a number any more"),
+        (("--track", "paper"), "no such tracker"),
+        (("--tokenizer", "nowhere"), "no such folder"),
     ],
 )
 def test_bad_input_is_named_and_leaves_no_output(
@@ -256,6 +258,23 @@ def test_bad_input_is_named_and_leaves_no_output(
 ) -> None:
     refused = run(*arguments(corpus, "model", *more))
     assert_named(refused, says)
+    assert not Path("model").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"tokens": 0, "anneal_tokens": 0}, "nothing to train"),
+        ({"micro_batch_size": 3}, "multiple of 3"),
+        ({"learning_rate": 1e30}, "not a number any more"),
+        ({"experts_implementation": "magic"}, "magic"),
+        ({"hidden_size": 2 * 10**14}, "of these sizes"),
+    ],
+)
+def test_settings_that_cannot_be_are_named_and_leave_no_output(
+    run: Run, corpus: Path, settings: dict[str, Any], says: str
+) -> None:
+    assert_named(run(*arguments(corpus, "model", **settings)), says)
     assert not Path("model").exists()
 
 

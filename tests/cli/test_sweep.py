@@ -15,12 +15,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from benchmarks.worlds import checkpoint, count_questions, questions, write_questions
 from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import SettingsError
 from emo_prune.evaluation import sweep_schema
 from emo_prune.files import sha256_text
 from emo_prune.sweeps.tasks import sweep_tasks
-from emo_prune.worlds import checkpoint, count_questions, questions, write_questions
 from tests.cli.conftest import Files, Run, own
 from tests.tiny_models import save_tiny
 

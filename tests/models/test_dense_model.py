@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from emo_prune.models import Olmo2NoQKNormPrenormConfig, Olmo2NoQKNormPrenormForCausalLM
+from tests.tiny_models import checkpoint_activations
 
 
 def tiny() -> Any:
@@ -37,7 +38,7 @@ def test_generation_with_cache_equals_without(tokens: Tensor) -> None:
 
 def test_gradients_reach_every_parameter(tokens: Tensor) -> None:
     model = tiny().train()
-    model.activation_checkpointing_enable()
+    checkpoint_activations(model)
     model(tokens, labels=tokens).loss.backward()
     assert all(p.grad is not None for p in model.parameters())
 

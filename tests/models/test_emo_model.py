@@ -12,6 +12,7 @@ from torch import Tensor
 
 from emo_prune.models.emo import EmoSparseMoeBlock
 from emo_prune.models.routing import route
+from tests.tiny_models import checkpoint_activations
 
 MakeEmo = Callable[..., Any]
 
@@ -99,7 +100,7 @@ def test_gradient_checkpointing_changes_no_gradient(
     for checkpointing in (False, True):
         model = tiny_emo().train()
         if checkpointing:
-            model.activation_checkpointing_enable()
+            checkpoint_activations(model)
         model(tokens, labels=tokens, output_router_logits=True).loss.backward()
         gradients.append({n: p.grad for n, p in model.named_parameters()})
     torch.testing.assert_close(*gradients)

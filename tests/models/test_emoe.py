@@ -17,10 +17,11 @@ from transformers import AutoModel, AutoModelForCausalLM, Trainer, TrainingArgum
 
 from emo_prune.errors import BadConfig
 from emo_prune.models import EmoeConfig, EmoeForCausalLM
-from emo_prune.models.carved_block import EmoeGate
+from emo_prune.models.carved_layer import EmoeGate
+from emo_prune.models.transformers_private import checkpointing_argument
 from tests.models.conftest import read_tensors
 from tests.tiny_emoe import DENSE_TYPES, WIDTH, carve_folder, dense_model
-from tests.tiny_models import NUM_EXPERTS
+from tests.tiny_models import NUM_EXPERTS, checkpoint_activations
 
 DENSE: dict[str, tuple[str, dict[str, Any]]] = {
     **{model_type: (model_type, {}) for model_type in DENSE_TYPES},
@@ -210,7 +211,7 @@ def test_gradient_checkpointing_changes_no_gradient(
         settings = {"dense_config": changes} if name == "gpt2" else {}
         model = loaded(folder, **settings).train()
         if checkpointing:
-            model.activation_checkpointing_enable()
+            checkpoint_activations(model)
         out = model(tokens, labels=tokens, use_cache=False, output_router_logits=True)
         out.loss.backward()
         assert [tuple(scores.shape) for scores in out.router_logits] == [(24, 8)] * 2
@@ -365,7 +366,7 @@ def test_transformers_trainer_trains_it(dense: Dense, tmp_path: Path) -> None:
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
-        activation_checkpointing=True,
+        **{checkpointing_argument(): True},
     )
     trainer = Trainer(model=model, args=arguments, train_dataset=rows)
     trainer.train()

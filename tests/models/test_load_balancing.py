@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from emo_prune.models.load_balancing import load_balancing_loss
+from emo_prune.models.routing import load_balancing_loss
 
 
 @dataclass

@@ -13,7 +13,6 @@ import pytest
 from emo_prune.errors import CheckpointError, SettingsError
 from emo_prune.models.loading import context_length, load_model, load_tokenizer
 from emo_prune.models.placement import check_placement
-from emo_prune.models.vocabulary import check_token_ids, num_embeddings
 
 Saved = Callable[[str], Path]
 
@@ -142,12 +141,3 @@ def test_broken_tokenizer_files_are_a_checkpoint_error(
     (folder / name).write_text(content)
     with pytest.raises(CheckpointError, match="tokenizer"):
         load_tokenizer(folder)
-
-
-def test_ids_without_an_embedding_are_refused_and_spare_rows_are_not(
-    saved: Saved,
-) -> None:
-    rows = num_embeddings(load_model(saved("olmoe"), device="cpu"))
-    check_token_ids([(1, 2), (), (rows - 1,)], rows)
-    with pytest.raises(CheckpointError, match=f"id {rows}; expected ids below {rows}"):
-        check_token_ids([(1, 2), (rows, 3)], rows)

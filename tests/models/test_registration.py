@@ -55,9 +55,15 @@ ORDERS = {
     "from transformers import AutoConfig\n"
     "config = AutoConfig.from_pretrained(sys.argv[1])\n"
     "assert type(config) is emo_prune.EmoConfig\n"
+    "assert type(AutoConfig.for_model('emo')) is emo_prune.EmoConfig\n"
     "assert 'emo_prune.models.emo' not in sys.modules\n"
     "from transformers import AutoModelForCausalLM\n"
     "AutoModelForCausalLM.from_config(config)",
+    "neither asked for": "import sys, emo_prune\n"
+    "from transformers import AutoConfig, AutoModelForCausalLM\n"
+    "found = {n for n in sys.modules if n.startswith('emo_prune.models.')}\n"
+    "light = {'registration', 'transformers_private'}\n"
+    "assert found == {f'emo_prune.models.{n}' for n in light}, found",
     # imports the table of models halfway through what our models are built from
     "another model first": "import sys, emo_prune\n"
     "from transformers import FlexOlmoForCausalLM, AutoModelForCausalLM",

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from emo_prune.models import EmoConfig, EmoForCausalLM
-from emo_prune.models.document_pool import number_documents
-from emo_prune.models.packed_documents import PackedDocuments
+from emo_prune.models.document_pool import PackedDocuments, number_documents
+from tests.tiny_models import checkpoint_activations
 
 LAYERS = 2
 IDS = torch.randint(0, 50, (2, 12), generator=torch.Generator().manual_seed(0))
@@ -91,7 +91,7 @@ def test_checkpointed_activations_give_the_same_gradients(
     sizes = torch.full((LAYERS, 5), 4)
     _, plain = gradients(model, sizes)
     model.train()
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    checkpoint_activations(model)
     _, checkpointed = gradients(model, sizes)
     for name, gradient in plain.items():
         torch.testing.assert_close(checkpointed[name], gradient)

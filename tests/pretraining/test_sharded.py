@@ -14,8 +14,8 @@ import sys, torch, torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from emo_prune.models import EmoConfig, EmoForCausalLM
-from emo_prune.models.document_pool import number_documents
-from emo_prune.models.packed_documents import PackedDocuments
+from emo_prune.models.document_pool import PackedDocuments, number_documents
+from emo_prune.models.transformers_private import checkpointing_argument
 from emo_prune.pretraining.balance import Balance
 
 dist.init_process_group("gloo")
@@ -46,7 +46,8 @@ sharded = make()
 mesh = init_device_mesh("cpu", (2,))
 if sys.argv[1] == "checkpointed":
     sharded.train()
-    sharded.activation_checkpointing_enable({"use_reentrant": False})
+    enable = getattr(sharded, checkpointing_argument() + "_enable")
+    enable({"use_reentrant": False})
 for layer in sharded.model.layers:
     fully_shard(layer, mesh=mesh)
 fully_shard(sharded, mesh=mesh)

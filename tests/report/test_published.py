@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
-from importlib import resources
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emo_prune.reports.published import (
-    PAPER,
-    PublishedFigure,
-    published_figures,
-)
+from emo_prune.errors import ReportError
+from emo_prune.reports.published import Published
+
+FILE = Path(__file__).resolve().parents[2] / "benchmarks/published/emo.json"
+PUBLISHED = Published.load(FILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One value of a series, with all that is said of it."""
+
+    source: str
+    reading: str
+    tolerance: float
+    model: str
+    benchmark: str
+    category: str
+    value: float
+    kept: int | None
+    score: str | None
+    greedy: bool | None
+    examples: int | str | None
+    select_shots: str | None
+    score_shots: str
+    seeds: int
+    fine_tuned: bool
+
+
+def _figures() -> Iterator[Figure]:
+    for series in PUBLISHED.series:
+        said = series.to_dict() | PUBLISHED.sources[series.source].to_dict()
+        for kept, value in zip(said.pop("kept"), said.pop("values"), strict=True):
+            yield Figure(**said, kept=kept, value=value)
+
+
+FIGURES = tuple(_figures())
 
 EMO, REGULAR = "allenai/Emo_1b14b_1T", "allenai/StdMoE_1b14b_1T"
 EMO_130B, REGULAR_130B = "allenai/Emo_1b14b_130B", "allenai/StdMoE_1b14b_130B"
@@ -21,10 +53,10 @@ BENCHMARKS = ("mmlu", "mmlu-pro", "gsm8k")
 KEPT = (128, 64, 32, 16, 8)
 
 
-def _find(**wanted: Any) -> list[PublishedFigure]:
+def _find(**wanted: Any) -> list[Figure]:
     return [
         figure
-        for figure in published_figures()
+        for figure in FIGURES
         if all(getattr(figure, key) == value for key, value in wanted.items())
     ]
 
@@ -35,11 +67,10 @@ def _value(**wanted: Any) -> float:
 
 
 def test_the_file_says_whose_figures_these_are() -> None:
-    file = resources.files("emo_prune.reports") / "published.json"
-    document = json.loads(file.read_text(encoding="utf-8"))
-    assert document["paper"] == PAPER
+    document = json.loads(FILE.read_text(encoding="utf-8"))
+    assert PUBLISHED.paper == "arXiv:2605.06663"
     assert "not measured by emo-prune" in document["about"]
-    used = {figure.source for figure in published_figures()}
+    used = {figure.source for figure in FIGURES}
     assert used == set(document["sources"])
 
 
@@ -58,12 +89,12 @@ def test_the_file_says_whose_figures_these_are() -> None:
 def test_a_source_is_complete_and_tells_nothing_twice(source: str, number: int) -> None:
     found = _find(source=source)
     assert len(found) == number
-    keys = [f.name for f in fields(PublishedFigure) if f.name != "value"]
+    keys = [f.name for f in fields(Figure) if f.name != "value"]
     assert len({tuple(getattr(f, key) for key in keys) for f in found}) == number
 
 
 def test_values_are_per_cent_to_one_decimal() -> None:
-    for figure in published_figures():
+    for figure in FIGURES:
         assert 0 <= figure.value <= 100
         assert figure.value == round(figure.value, 1)
         assert figure.tolerance == pytest.approx(0.05)
@@ -73,7 +104,7 @@ def test_values_are_per_cent_to_one_decimal() -> None:
 
 
 def test_what_was_not_selected_has_no_selection() -> None:
-    for figure in published_figures():
+    for figure in FIGURES:
         chosen = (figure.score, figure.greedy)
         assert (None in chosen) == (chosen == (None, None))
         if figure.kept is None:
@@ -179,3 +210,58 @@ def test_the_papers_claims_follow_from_its_figures(
         assert drop("mmlu", kept) == pytest.approx(mmlu)
         mean = sum(drop(benchmark, kept) for benchmark in BENCHMARKS) / 3
         assert mean == pytest.approx(everything, abs=0.051)
+
+
+def test_names_stand_for_models_that_there_are_figures_of() -> None:
+    assert PUBLISHED.models["emo-1t"] == EMO
+    assert PUBLISHED.models["standard-130b"] == REGULAR_130B
+    assert set(PUBLISHED.models.values()) <= {f.model for f in FIGURES}
+    assert max(figure.kept or 0 for figure in FIGURES) == 128
+    assert PUBLISHED.num_experts == 128
+
+
+def _first(document: Any) -> Any:
+    return document["series"][0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda d: d.update(schema="emo-prune/published/1"), "schema"),
+        (lambda d: d.pop("paper"), "paper"),
+        (lambda d: d.update(more=1), "more"),
+        (lambda d: d["models"].clear(), "models"),
+        (lambda d: d.update(num_experts=True), "num_experts"),
+        (lambda d: d["settings"].pop("answer"), "answer"),
+        (lambda d: _first(d).update(source="Table 2"), r"series\[0\].source"),
+        (lambda d: _first(d).update(values=[50.0, 60.0]), r"series\[0\]"),
+        (lambda d: _first(d).update(values=[101]), r"series\[0\].values"),
+        (lambda d: _first(d).update(kept=[0]), r"series\[0\].kept"),
+        (lambda d: _first(d).update(examples="most"), r"series\[0\].examples"),
+        (lambda d: _first(d).pop("seeds"), r"series\[0\]"),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be_is_refused(
+    tmp_path: Path, spoil: Callable[[Any], object], said: str
+) -> None:
+    document = json.loads(FILE.read_text(encoding="utf-8"))
+    spoil(document)
+    file = tmp_path / "figures.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(
+        ReportError, match=f"file of published figures breaks its schema.*{said}"
+    ):
+        Published.load(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"a": NaN}'])
+def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "figures.json"
+    file.write_bytes(content)
+    with pytest.raises(
+        ReportError,
+        match=r"published figures (is not valid|breaks)",
+    ):
+        Published.load(file)
+    with pytest.raises(ReportError, match="cannot be read"):
+        Published.load(tmp_path)

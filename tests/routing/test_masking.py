@@ -1,28 +1,28 @@
 """A masked model is its export, and afterwards what it was.
 
-That it is for every architecture: oracle 2, in `tests.road.test_oracles`.
+That it is for every architecture: oracle 2, in `tests.oracles.test_oracles`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from emo_prune.architectures.opening import open_local
 from emo_prune.routing.masking import masked
-from tests.road.test_oracles import export_to, load, logits_of, select_on
+from tests.oracles.test_oracles import export_to, load, logits_of, select_on
 
 
 def test_a_lowered_top_k_is_lowered(source: Path, tmp_path: Path) -> None:
     selection = select_on(source)
     lower = selection.top_k - 1
-    budget = {**selection.budget, "num_experts_per_tok": lower}
-    selection = dataclasses.replace(selection, budget=budget)
+    budget = replace(selection.budget, num_experts_per_tok=lower)
+    selection = replace(selection, budget=budget)
     pruned = load(export_to(source, selection, tmp_path / "out"))
     full = load(source)
     model, _ = open_local(str(source))

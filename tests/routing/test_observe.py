@@ -11,6 +11,7 @@ import torch
 from emo_prune.architectures import ARCHITECTURES
 from emo_prune.errors import CheckpointError, RoutingError
 from emo_prune.routing import (
+    Batch,
     LayerRouting,
     TokenizedExamples,
     make_batches,
@@ -144,14 +145,20 @@ def test_no_examples_are_an_error() -> None:
         tokenize([], byte_tokenizer(), max_length=None)
 
 
-def test_token_ids_beyond_the_embedding_are_refused() -> None:
+def test_token_ids_beyond_the_embedding_are_refused_and_no_others() -> None:
     model = tiny_model("olmoe")
-    foreign = TokenizedExamples(sequences=((1, 2), (3, VOCABULARY)), num_truncated=0)
-    batches = make_batches(foreign)
-    with pytest.raises(CheckpointError, match=f"id {VOCABULARY}"):
-        observe(model, ARCHITECTURES["olmoe"], batches)
-    with pytest.raises(CheckpointError, match=f"id {VOCABULARY}"):
-        observe_greedy(model, ARCHITECTURES["olmoe"], batches, lambda _: (0, 1), 2)
+
+    def batches(largest: int) -> list[Batch]:
+        sequences = ((1, 2), (3, largest))
+        return make_batches(TokenizedExamples(sequences=sequences, num_truncated=0))
+
+    observe(model, ARCHITECTURES["olmoe"], batches(VOCABULARY - 1))
+    foreign = batches(VOCABULARY)
+    said = f"id {VOCABULARY}; expected ids below {VOCABULARY}"
+    with pytest.raises(CheckpointError, match=said):
+        observe(model, ARCHITECTURES["olmoe"], foreign)
+    with pytest.raises(CheckpointError, match=said):
+        observe_greedy(model, ARCHITECTURES["olmoe"], foreign, lambda _: (0, 1), 2)
 
 
 def test_batches_hold_every_example_once() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from emo_prune.worlds import SPLITS, Question, Split, count_questions, questions
+from benchmarks.worlds import SPLITS, Question, Split, count_questions, questions
 
 
 def of_split(world: str, split: Split, seed: int = 0) -> list[Question]:

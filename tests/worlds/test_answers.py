@@ -7,7 +7,7 @@ import re
 import sqlite3
 from itertools import pairwise
 
-from emo_prune.worlds import documents
+from benchmarks.worlds import documents
 
 from .every import of_world
 

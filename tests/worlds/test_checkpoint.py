@@ -8,9 +8,9 @@ from typing import Literal
 
 import pytest
 
+from benchmarks.worlds import WORLDS, checkpoint
 from emo_prune.architectures.opening import open_model
 from emo_prune.pretraining import read_recipe
-from emo_prune.worlds import WORLDS, checkpoint
 
 Variant = Literal["emo", "standard"]
 VARIANTS: tuple[Variant, ...] = ("emo", "standard")

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
+from benchmarks.worlds import WORLDS, document, documents, split_of
 from emo_prune.errors import UnknownTask
-from emo_prune.worlds import WORLDS, document, documents, split_of
 
 from .every import of_world
 

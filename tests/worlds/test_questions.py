@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_prune.errors import DataMissing, UnknownTask
-from emo_prune.tasks.examples import read_examples
-from emo_prune.worlds import (
+from benchmarks.worlds import (
     SPLITS,
     WORLDS,
     count_questions,
@@ -18,6 +16,8 @@ from emo_prune.worlds import (
     split_of,
     write_questions,
 )
+from emo_prune.errors import DataMissing, UnknownTask
+from emo_prune.tasks.examples import read_examples
 
 from .every import of_split, of_world
 

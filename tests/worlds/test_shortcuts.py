@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from emo_prune.worlds import WORLDS, Question
+from benchmarks.worlds import WORLDS, Question
 
 from .every import of_split
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emo_prune.evaluation import Flip, Results, results_schema
-from emo_prune.evaluation.flips import flips
-from emo_prune.evaluation.results import SCHEMA as RESULTS
+from emo_prune.evaluation import Flip, Results, flips
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.cells import code
-from emo_prune.reports.page.checked import checked
 from emo_prune.reports.page.figures import SAME_PROMPTS
 from emo_prune.reports.page.markup import Markup, tag
 from emo_prune.reports.page.questions import questions_of
@@ -32,7 +29,7 @@ def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> list[Markup]:
     count = _count(artifact.value)
     if not count:
         return [] if count is None else [note("No question flipped.")]
-    results = Results.from_dict(artifact.value)
+    results = Results.from_value(artifact.value, artifact.name)
     found = _from_samples(artifact.value, results, beside)
     if found is None:
         found = _from_baseline(artifact.value, results, beside)
@@ -101,11 +98,11 @@ def _from_baseline(
     for artifact in beside:
         other = artifact.value
         if (
-            artifact.schema == RESULTS
+            artifact.schema == Results.schema
             and other.get("model") == value["comparison"]["baseline"]
             and all(other.get(key) == value[key] for key in SAME_PROMPTS)
         ):
-            baseline = Results.from_dict(checked(artifact, results_schema()))
+            baseline = Results.from_value(artifact.value, artifact.name)
             return list(flips(results, baseline))
     return None
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from emo_prune.evaluation import Verdict
-from emo_prune.reports.gates import gate_name, gate_outcome, gate_sight
+from emo_prune.evaluation.gates import gate_name, gate_outcome, gate_sight
 from emo_prune.reports.page.cells import number
 from emo_prune.reports.page.markup import Markup, tag
 from emo_prune.reports.page.tables import note, table
@@ -17,10 +16,7 @@ _COLUMNS = ("gate", "outcome", "found", "asked", "judged", "limit", "sight")
 
 def verdicts_of(value: Mapping[str, Any]) -> list[Verdict]:
     """Return the verdicts that results hold, none if no gate was set."""
-    own = [field.name for field in fields(Verdict)]
-    return [
-        Verdict(**{name: gate[name] for name in own}) for gate in value.get("gates", ())
-    ]
+    return [Verdict(**gate) for gate in value.get("gates", ())]
 
 
 def gates_headline(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, Markup]]:

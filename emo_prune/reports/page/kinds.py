@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from emo_prune.carving import CarvingRecord
 from emo_prune.errors import ReportError
-from emo_prune.evaluation.results import SCHEMA as RESULTS
+from emo_prune.evaluation import Results
 from emo_prune.exports import PRETRAIN_SCHEMA
 from emo_prune.exports.record import SCHEMA as EXPORT
 from emo_prune.reports.page.artifacts import Artifact
@@ -30,6 +30,7 @@ from emo_prune.reports.page.together import together
 from emo_prune.selection.selection import SCHEMA as SELECTION
 from emo_prune.sweeps.document import SCHEMA as SWEEP
 
+RESULTS = Results.schema
 KINDS: Mapping[str, Render] = {
     SWEEP: sweep_section,
     RESULTS: results_section,

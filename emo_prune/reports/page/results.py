@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from emo_prune.evaluation import results_schema
+from emo_prune.artifacts import json_schema
+from emo_prune.evaluation import Results
 from emo_prune.reports.metrics import metric_name
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.cells import decimals, number
@@ -35,7 +36,7 @@ def results_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
     Raises:
         ReportError: it breaks its schema.
     """
-    value = checked(artifact, results_schema())
+    value = checked(artifact, json_schema(Results.schema))
     compared, verdicts = value.get("comparison"), verdicts_of(value)
     body: list[Markup | Picture] = [_plot(value), _table(value)]
     if compared is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emo_prune.errors import ReportError
-from emo_prune.evaluation import Sweep, sweep_schema
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.cells import code, number
 from emo_prune.reports.page.checked import checked
@@ -28,6 +27,7 @@ from emo_prune.reports.swept import (
     rows_of,
     smallest,
 )
+from emo_prune.sweeps.document import Sweep, sweep_schema
 
 _WORDS = (
     "Mean: over tasks, each weighing the same. Drop: the mean difference from the full "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emo_prune.evaluation import Cell, Row, Sweep
 from emo_prune.reports.page.cells import NONE, decimals, number, share
 from emo_prune.reports.page.markup import Markup, joined, tag
 from emo_prune.reports.page.tables import details, table
@@ -20,6 +19,7 @@ from emo_prune.reports.swept import (
     task_names,
     task_scale,
 )
+from emo_prune.sweeps.document import Cell, Row, Sweep
 from emo_prune.units import format_bytes
 
 _TINTS = (2.0, 5.0, 15.0)  # points lost, from one tint to the next
