@@ -103,7 +103,8 @@ def recipe_of(options: PretrainOptions) -> Recipe:
     Raises:
         BadRecipe: no such recipe, unknown or missing settings, wrong values.
     """
-    given = [parse_setting(text) for text in several(options.settings)]
+    texts: tuple[str, ...] = several(options.settings)
+    given = [parse_setting(text) for text in texts]
     for key in ("tokens", "seed", "vocab_size"):  # which have options of their own
         if (value := getattr(options, key)) is not None:
             given.append((key, str(value)))

@@ -165,7 +165,7 @@ def _lines(source: File, tally: Tally) -> Iterator[bytes]:
     path, number = source.path, 0
     try:
         with path.open("rb", buffering=0) as raw:
-            file = io.BufferedReader(_Tallied(raw, tally), 1 << 18)
+            file: io.BufferedIOBase = io.BufferedReader(_Tallied(raw, tally), 1 << 18)
             if path.name.endswith(".gz"):
                 file = io.BufferedReader(gzip.GzipFile(fileobj=file), 1 << 18)
             while line := file.readline(_LONGEST + 1):

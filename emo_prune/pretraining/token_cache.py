@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,7 @@ def _meta(folder: Path) -> TokenCacheMeta:
         raise _damaged(f"{META} is not whole", folder, problem.got) from None
 
 
-def _mapped(folder: Path, name: str, dtype: str, length: int) -> NDArray[np.int_]:
+def _mapped(folder: Path, name: str, dtype: str, length: int) -> NDArray[Any]:
     path = folder / f"{name}.bin"
     wanted = length * np.dtype(dtype).itemsize
     try:

@@ -124,7 +124,8 @@ def _check(options: PretrainOptions, recipe: Recipe) -> None:
                 got=folder,
                 hint="check its name",
             )
-    for tracker in several(options.track):
+    trackers: tuple[str, ...] = several(options.track)
+    for tracker in trackers:
         if tracker not in (*TRACKERS, "none"):
             raise SettingsError(
                 "there is no such tracker",
@@ -157,7 +158,8 @@ def _what_it_takes(options: PretrainOptions, recipe: Recipe) -> str:
 
 
 def _data(options: PretrainOptions) -> list[str]:
-    return [str(source) for source in several(options.data)]
+    sources: tuple[str | Path, ...] = several(options.data)
+    return [str(source) for source in sources]
 
 
 def _tokenizer(
@@ -357,7 +359,8 @@ def _trackers(options: PretrainOptions) -> list[str]:
     """Return who is told of metrics: those that were named, or that are installed."""
     if options.track is None:
         return [name for name in TRACKERS if find_spec(name)]
-    return [name for name in several(options.track) if name != "none"]
+    named: tuple[str, ...] = several(options.track)
+    return [name for name in named if name != "none"]
 
 
 def _fingerprint(folder: Path | None) -> str | None:

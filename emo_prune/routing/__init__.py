@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from emo_prune.routing.blocks import moe_blocks, prune_in_place
     from emo_prune.routing.calibration import Calibrated, calibrate, chat_template
     from emo_prune.routing.masking import masked
-    from emo_prune.routing.modularity import Modularity, measure_modularity
+    from emo_prune.routing.modularity import measure_modularity
     from emo_prune.routing.passes import observe, observe_greedy
     from emo_prune.routing.streamed import (
         StreamedRun,
@@ -40,7 +40,6 @@ __all__ = [
     "Calibrated",
     "HeldBytes",
     "LayerRouting",
-    "Modularity",
     "Ranks",
     "StreamedRun",
     "TokenizedExamples",
@@ -67,7 +66,6 @@ _HOMES = {
     "Batch": "batches",
     "Calibrated": "calibration",
     "HeldBytes": "weights",
-    "Modularity": "modularity",
     "StreamedRun": "streamed",
     "TokenizedExamples": "batches",
     "calibrate": "calibration",
