@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
     from emo_prune.carving import CarvingRecord, Restored, carve, restore
     from emo_prune.errors import EmoPruneError
+    from emo_prune.evaluation import Evaluation, Results, load_results
+    from emo_prune.evaluation.evaluating import evaluate, evaluate_all
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.pretraining import Pretrained, PretrainRecord, pretrain
     from emo_prune.progress import Progress
@@ -33,14 +35,19 @@ _HOMES = {
     "EmoConfig": "models",
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
+    "Evaluation": "evaluation",
     "Inspection": "architectures",
     "PretrainRecord": "pretraining",
     "Pretrained": "pretraining",
     "Progress": "progress",
-    "Selection": "selection",
     "Restored": "carving",
+    "Results": "evaluation",
+    "Selection": "selection",
     "carve": "carving",
+    "evaluate": "evaluation",
+    "evaluate_all": "evaluation",
     "inspect": "architectures",
+    "load_results": "evaluation",
     "load_selection": "selection",
     "pretrain": "pretraining",
     "reselect": "selection",
@@ -53,15 +60,20 @@ __all__ = [
     "EmoConfig",
     "EmoForCausalLM",
     "EmoPruneError",
+    "Evaluation",
     "Inspection",
     "PretrainRecord",
     "Pretrained",
     "Progress",
     "Restored",
+    "Results",
     "Selection",
     "__version__",
     "carve",
+    "evaluate",
+    "evaluate_all",
     "inspect",
+    "load_results",
     "load_selection",
     "pretrain",
     "reselect",

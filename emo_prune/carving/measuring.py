@@ -42,7 +42,7 @@ def tokens_of(task: Task, plan: CarvePlan, folder: Path) -> Calibrated:
         CheckpointError: a token id has no embedding.
         EmoPruneError: data or tokenizer cannot be used.
     """
-    from emo_prune.routing.batches import check_vocabulary
+    from emo_prune.routing import check_vocabulary
 
     options = plan.options
     calibrated = calibrate(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -64,9 +63,10 @@ def pretrain(options: PretrainOptions) -> Pretrained:
     check_destination(None, output, force=options.force, kind=PRETRAINED)
     open_corpus(_data(options))
     run = RunFolder(output.with_name(output.name + ".run"))
-    if os.environ.get("RANK", "0") == "0":  # others may come when it has begun
+    if current_ranks().rank == 0:  # others may come when it has begun
         run.refuse(resume=options.resume, force=options.force)
     options.progress.say(_what_it_takes(options, recipe))
+    say_imports(options.progress)
 
     from accelerate import PartialState
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from rich.console import RenderableType
 
 from emo_prune.evaluation import Comparison, Results
-from emo_prune.reports.figures import against_controls, rows, titles
+from emo_prune.evaluation.figures import against_controls, rows, titles
 from emo_prune.reports.table import new_table
 
 
-def results_table(results: Results, comparison: Comparison | None) -> RenderableType:
+def results_table(results: Results) -> RenderableType:
     """Return the figure of each category and the headline mean, with the baseline's.
 
     Below it, of right or wrong answers: how many flipped, McNemar's exact p, and the
     smallest drop that these questions could show; and what the model is ahead of each
     control by.
     """
-    table = new_table(f"{results.model}: {results.task}", *titles(results, comparison))
-    for row in rows(results, comparison):
+    table = new_table(f"{results.model}: {results.task}", *titles(results))
+    for row in rows(results):
         if row.is_mean:
             table.add_section()
         table.add_row(row.name, *row.cells)
-    table.caption = None if comparison is None else _caption(comparison)
+    table.caption = _caption(results.comparison) if results.comparison else None
     table.caption_justify = "left"
     return table
 

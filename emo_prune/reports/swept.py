@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emo_prune.evaluation.figures import metric_name
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
-from emo_prune.reports.metrics import metric_name
 from emo_prune.sweeps.document import Row, Sweep
 
 

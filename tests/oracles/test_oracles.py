@@ -19,9 +19,16 @@ from emo_prune.facts import Calibration
 from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.options import BudgetOptions
-from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe
-from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
-from emo_prune.routing.masking import masked
+from emo_prune.routing import (
+    LayerRouting,
+    TokenizedExamples,
+    make_batches,
+    masked,
+    moe_blocks,
+    observe,
+    prune_in_place,
+)
+from emo_prune.routing.blocks import MoEBlock
 from emo_prune.selection import Chooser, Limits, Selection, source_model
 from tests.tiny_models import NUM_EXPERTS
 
@@ -128,6 +135,7 @@ def test_export_and_mask_are_the_full_model_without_the_dropped_experts_logits(
         torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compatibility
 def test_pruning_in_place_equals_the_export(source: Path, tmp_path: Path) -> None:
     selection = select_on(source)
     pruned = load(export_to(source, selection, tmp_path / "out"))

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from emo_prune.architectures.opening import open_local
-from emo_prune.routing.masking import masked
+from emo_prune.routing import masked
 from tests.oracles.test_oracles import export_to, load, logits_of, select_on
 
 
@@ -31,6 +31,7 @@ def test_a_lowered_top_k_is_lowered(source: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(found, logits_of(pruned), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize(
     "name", ["emo_shared1", "stdmoe", "emo_gqa_normtopk", "emo_densefirst"]
 )
@@ -68,6 +69,7 @@ def test_always_active_experts_stay_active(goldens: Path, tmp_path: Path) -> Non
     torch.testing.assert_close(found, logits_of(pruned), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compatibility
 def test_after_masking_a_model_is_what_it_was(source: Path) -> None:
     selection = select_on(source)
     full = load(source)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from emo_prune.evaluation.figures import metric_name
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
-from emo_prune.reports.metrics import metric_name
 from emo_prune.reports.page.cells import NONE, number
 from emo_prune.reports.page.markup import Markup
 

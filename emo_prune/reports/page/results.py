@@ -7,7 +7,7 @@ from typing import Any
 
 from emo_prune.artifacts import json_schema
 from emo_prune.evaluation import Results
-from emo_prune.reports.metrics import metric_name
+from emo_prune.evaluation.figures import metric_name
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.cells import decimals, number
 from emo_prune.reports.page.checked import checked
