@@ -19,6 +19,7 @@ from emo_prune.pretraining.document import PretrainRecord, TrainingIdentity
 from emo_prune.pretraining.documents import open_corpus
 from emo_prune.pretraining.recipe import Recipe, recipe_of
 from emo_prune.pretraining.run_folder import RunFolder
+from emo_prune.routing import current_ranks, say_imports
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
