@@ -24,10 +24,16 @@ if TYPE_CHECKING:
     from emo_prune.errors import EmoPruneError
     from emo_prune.evaluation import Evaluation, Results, load_results
     from emo_prune.evaluation.evaluating import evaluate, evaluate_all
-    from emo_prune.models import EmoConfig, EmoForCausalLM
+    from emo_prune.exports import ExportRecord
+    from emo_prune.exports.exporting import Exported, export, export_all
+    from emo_prune.exports.extraction import Extracted, extract
+    from emo_prune.exports.verification import VerificationReport, verify
+    from emo_prune.models import EmoConfig as EmoConfig
+    from emo_prune.models import EmoForCausalLM as EmoForCausalLM
     from emo_prune.pretraining import Pretrained, PretrainRecord, pretrain
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
+    from emo_prune.sweeps import Sweep, sweep
 
 # Where each public name is. What a verb's package offers is a line here.
 _HOMES = {
@@ -36,6 +42,9 @@ _HOMES = {
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
     "Evaluation": "evaluation",
+    "ExportRecord": "exports",
+    "Exported": "exports",
+    "Extracted": "exports",
     "Inspection": "architectures",
     "PretrainRecord": "pretraining",
     "Pretrained": "pretraining",
@@ -43,9 +52,14 @@ _HOMES = {
     "Restored": "carving",
     "Results": "evaluation",
     "Selection": "selection",
+    "Sweep": "sweeps",
+    "VerificationReport": "exports",
     "carve": "carving",
     "evaluate": "evaluation",
     "evaluate_all": "evaluation",
+    "export": "exports",
+    "export_all": "exports",
+    "extract": "exports",
     "inspect": "architectures",
     "load_results": "evaluation",
     "load_selection": "selection",
@@ -53,14 +67,18 @@ _HOMES = {
     "reselect": "selection",
     "restore": "carving",
     "select": "selection",
+    "sweep": "sweeps",
+    "verify": "exports",
 }
 
+# Without EmoConfig and EmoForCausalLM, whose bases would fill help(emo_prune).
 __all__ = [
     "CarvingRecord",
-    "EmoConfig",
-    "EmoForCausalLM",
     "EmoPruneError",
     "Evaluation",
+    "ExportRecord",
+    "Exported",
+    "Extracted",
     "Inspection",
     "PretrainRecord",
     "Pretrained",
@@ -68,10 +86,15 @@ __all__ = [
     "Restored",
     "Results",
     "Selection",
+    "Sweep",
+    "VerificationReport",
     "__version__",
     "carve",
     "evaluate",
     "evaluate_all",
+    "export",
+    "export_all",
+    "extract",
     "inspect",
     "load_results",
     "load_selection",
@@ -79,6 +102,8 @@ __all__ = [
     "reselect",
     "restore",
     "select",
+    "sweep",
+    "verify",
 ]
 
 register_models()

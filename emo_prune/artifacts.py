@@ -26,11 +26,13 @@ PREFIX = "emo-prune/"
 DOCUMENTS = {
     "emo-prune/carving/1": "emo_prune.carving.document:CarvingRecord",
     "emo-prune/evaluations/1": "emo_prune.evaluation.results:Evaluations",
+    "emo-prune/export/1": "emo_prune.exports.record:ExportRecord",
     "emo-prune/pretrain/1": "emo_prune.pretraining.document:PretrainRecord",
     "emo-prune/restored/1": "emo_prune.carving.document:Restored",
     "emo-prune/results/1": "emo_prune.evaluation.results:Results",
     "emo-prune/run/1": "emo_prune.pretraining.document:TrainingIdentity",
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
+    "emo-prune/sweep/1": "emo_prune.sweeps.document:Sweep",
     "emo-prune/token-cache/1": "emo_prune.pretraining.document:TokenCacheMeta",
 }
 

@@ -25,7 +25,7 @@ from emo_prune.checkpoint import (
     fill_shards,
     read_object,
 )
-from emo_prune.exports import check_destination
+from emo_prune.exports import ExportRecord, check_destination
 from emo_prune.exports.plan import (
     SOURCE_CARD,
     OutputPlan,
@@ -35,7 +35,6 @@ from emo_prune.exports.plan import (
     other_files,
 )
 from emo_prune.exports.publishing import appearing, reopened, write_files
-from emo_prune.exports.record import SCHEMA as EXPORT_SCHEMA
 from emo_prune.options import RestoreOptions, needed_model, verb
 from emo_prune.progress import Advance
 from emo_prune.units import parse_bytes
@@ -146,4 +145,4 @@ def _name_of_card(checkpoint: Checkpoint) -> str | None:
 
 def _is_export(checkpoint: Checkpoint) -> bool:
     record = read_object(checkpoint.source, places.RECORD) or {}
-    return record.get("schema") == EXPORT_SCHEMA
+    return record.get("schema") == ExportRecord.schema

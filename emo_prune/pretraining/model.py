@@ -16,6 +16,7 @@ from emo_prune.exports import (
     named_errors,
     partial_of,
     publish,
+    resolved,
 )
 from emo_prune.files import file_mode
 from emo_prune.models import (
@@ -164,7 +165,7 @@ def publish_model(
     """
     state = {name: tensor.to(dtype) for name, tensor in state.items()}
     num_bytes = sum(tensor.numel() * tensor.itemsize for tensor in state.values())
-    output = output.resolve()  # a link to another disk: beside its target
+    output = resolved(output)  # a link to another disk: beside its target
     partial = PartialFolder(partial_of(output))
     with named_errors(output, num_bytes, "the training's own folder is whole"):
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +174,7 @@ def publish_model(
             model.config.dtype = dtype
             model.save_pretrained(partial.path, state_dict=state)
             tokenizer.save_pretrained(partial.path)
-            (partial.path / RECORD).write_text(record.to_text(), encoding="utf-8")
+            record.save(partial.path / RECORD)
             for file in partial.path.iterdir():  # safetensors' own are for us alone
                 file.chmod(file_mode())
             publish(partial.path, output, force=force, kind=PRETRAINED)

@@ -167,7 +167,7 @@ class RunFolder:
 
     def add_row(self, row: Mapping[str, float]) -> None:
         """Write a line of metrics."""
-        with self.metrics.open("a", encoding="utf-8") as file:
+        with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row) + "\n")
 
 

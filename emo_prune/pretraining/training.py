@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emo_prune.errors import BadRecipe, Parameter, SettingsError, Worded
-from emo_prune.exports import PRETRAINED, check_destination
+from emo_prune.exports import PRETRAINED, check_destination, resolved
 from emo_prune.facts import PRETRAINING
 from emo_prune.files import versions
 from emo_prune.options import PretrainOptions, several, verb
@@ -63,7 +63,8 @@ def pretrain(options: PretrainOptions) -> Pretrained:
     output = Path(options.output)
     check_destination(None, output, force=options.force, kind=PRETRAINED)
     open_corpus(_data(options))
-    run = RunFolder(output.with_name(output.name + ".run"))
+    named = output if output.name not in ("", "..") else resolved(output)
+    run = RunFolder(named.with_name(named.name + ".run"))
     if current_ranks().rank == 0:  # others may come when it has begun
         run.refuse(resume=options.resume, force=options.force)
     options.progress.say(_what_it_takes(options, recipe))

@@ -17,7 +17,7 @@ from emo_prune.reports.swept import (
     task_scale,
 )
 from emo_prune.reports.table import new_table
-from emo_prune.sweeps.document import Cell, Row, Sweep
+from emo_prune.sweeps import Cell, Row, Sweep
 from emo_prune.units import format_bytes
 
 _COLUMNS = 6  # side by side; more tasks go into a table below
@@ -36,7 +36,7 @@ def _accuracy(sweep: Sweep, columns: range) -> Table:
     first = columns.start == 0
     names = [task_names(sweep)[i] for i in columns]
     table = new_table(
-        f"{sweep.model['name']}: {_metrics(sweep)} by budget and task"
+        f"{sweep.model.name}: {_metrics(sweep)} by budget and task"
         + ("" if first else " (continued)"),
         "experts kept",
         *(("mean", "drop") if first else ()),
@@ -62,7 +62,7 @@ def _accuracy(sweep: Sweep, columns: range) -> Table:
 def _frontier(sweep: Sweep) -> Table:
     """Return every model by its bytes; those that nothing smaller equals are marked."""
     table = new_table(
-        f"{sweep.model['name']}: memory and {_metrics(sweep)}",
+        f"{sweep.model.name}: memory and {_metrics(sweep)}",
         "model",
         "on disk",
         "of full",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from emo_prune.evaluation.figures import metric_name
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
-from emo_prune.sweeps.document import Row, Sweep
+from emo_prune.sweeps import Row, Sweep
 
 
 def rows_of(sweep: Sweep) -> list[Row]:

@@ -28,7 +28,7 @@ from emo_prune.errors import (
     SettingsError,
     UnsupportedArchitecture,
 )
-from emo_prune.exports import export, plan_export
+from emo_prune.exports import plan_export, write_export
 from emo_prune.progress import Advance, Silent
 from tests.carving.conftest import Blobs, Config, Dense, carved, edited
 from tests.evaluation.tiny import byte_tokenizer
@@ -311,7 +311,7 @@ def test_force_replaces_nothing_but_a_carving(dense: Dense, tmp_path: Path) -> N
     (tmp_path / "out" / "diary.txt").write_text("dear")
     refused(
         OutputExists,
-        "nothing that .*force.* may replace",
+        "nothing to be replaced by force",
         tmp_path,
         lambda out: carved(dense("llama"), out, force=True),
     )
@@ -320,13 +320,13 @@ def test_force_replaces_nothing_but_a_carving(dense: Dense, tmp_path: Path) -> N
 def test_force_replaces_no_export_of_a_carving(dense: Dense, tmp_path: Path) -> None:
     carved(dense("llama"), tmp_path / "carved")
     model = opened(tmp_path / "carved")
-    export(plan_export(model, selection_of(model, [0, 2])), tmp_path / "out")
+    write_export(plan_export(model, selection_of(model, [0, 2])), tmp_path / "out")
     assert (tmp_path / "out" / "carving.json").is_file()
     for call in (
         lambda out: carved(dense("llama"), out, force=True),
         lambda out: restore(tmp_path / "carved", out, force=True),
     ):
-        refused(OutputExists, "nothing that .*force.* may replace", tmp_path, call)
+        refused(OutputExists, "nothing to be replaced by force", tmp_path, call)
 
 
 def test_an_output_inside_the_source(dense: Dense, tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_a_subset_cannot_be_put_together_but_all_experts_can(
     for name, kept in (("half", [0, 2, 5, 6]), ("whole", range(8))):
         model = opened(tmp_path / "carved")
         plan = plan_export(model, selection_of(model, kept))
-        export(plan, tmp_path / name)
+        write_export(plan, tmp_path / name)
     error = refused(
         CarvingError,
         "some experts are missing.*32 of 64 neurons",
@@ -458,7 +458,7 @@ def test_the_dense_model_is_not_written_over(dense: Dense, tmp_path: Path) -> No
     copy = shutil.copytree(dense("llama"), tmp_path / "out")
     refused(
         OutputExists,
-        "nothing that .*force.* may replace",
+        "nothing to be replaced by force",
         tmp_path,
         lambda out: restore(tmp_path / "carved", out, force=True),
     )

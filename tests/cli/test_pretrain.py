@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from emo_prune.locks import held
 from tests.cli.conftest import Outcome, Run
 
 SETTINGS = {
@@ -288,10 +287,9 @@ def test_a_mistake_corrected_needs_no_force(run: Run, corpus: Path) -> None:
 def test_two_trainings_in_one_place_are_refused(run: Run, corpus: Path) -> None:
     command = arguments(corpus, "part")
     in_a_process(sys.executable, "-c", KILL, "step", "5", *command, code=9)
-    descriptor = os.open("part.run", os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert_named(run(*command, "--resume"), "another process")
-    os.close(descriptor)
+    with held(Path("part.run")) as is_held:
+        assert is_held
+        assert_named(run(*command, "--resume"), "another process")
     assert run(*command, "--resume").code == 0
 
 
@@ -299,7 +297,10 @@ def test_what_is_there_is_not_overwritten(run: Run, corpus: Path) -> None:
     Path("model").mkdir()
     Path("model/thesis.txt").write_text("years of work")
     assert_named(run(*arguments(corpus, "model")), "exists already")
-    assert_named(run(*arguments(corpus, "model", "--force")), "is nothing that")
+    assert_named(
+        run(*arguments(corpus, "model", "--force")),
+        "is nothing to be replaced by --force",
+    )
     assert Path("model/thesis.txt").read_text() == "years of work"
 
 

@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 
 from emo_prune.errors import ReportError
-from emo_prune.evaluation import Sweep
 from emo_prune.reports.page import find_artifacts
 from emo_prune.reports.page.kinds import sections
 from emo_prune.reports.page.picture import Picture
 from emo_prune.reports.sweep import sweep_tables
+from emo_prune.sweeps import Sweep
 from tests.report.conftest import html_of
 from tests.report.test_page import Reader, numbers
 
@@ -51,8 +51,7 @@ def one_size(value: dict[str, Any]) -> None:
 
 
 def test_reading_a_sweep_and_writing_it_gives_the_same_bytes() -> None:
-    text = REAL.read_text()
-    assert Sweep.from_dict(json.loads(text)).to_json() == text
+    assert Sweep.load(REAL).to_text() == REAL.read_text()
 
 
 def test_every_number_of_every_cell_is_on_the_page() -> None:
@@ -79,7 +78,7 @@ def test_a_cell_is_tinted_if_its_interval_lies_below_zero(edited: Edited) -> Non
 
 def test_the_frontier_is_that_of_the_terminal(edited: Edited) -> None:
     file = edited(one_size)
-    sweep = Sweep.from_dict(json.loads(file.read_text()))
+    sweep = Sweep.load(file)
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(sweep_tables(sweep))
     told = re.findall(
