@@ -20,7 +20,8 @@ from emo_prune.version import __version__
 
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
-    from emo_prune.errors import EmoPruneError
+    from emo_prune.carving import CarvingRecord, Restored, carve, restore
+    from emo_prune.errors import EmoPruneError, GateFailed
     from emo_prune.evaluation import Evaluation, Results, load_results
     from emo_prune.evaluation.evaluating import evaluate, evaluate_all
     from emo_prune.exports import ExportRecord
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from emo_prune.exports.verification import VerificationReport, verify
     from emo_prune.models import EmoConfig as EmoConfig
     from emo_prune.models import EmoForCausalLM as EmoForCausalLM
+    from emo_prune.pretraining import Pretrained, PretrainRecord, pretrain
     from emo_prune.progress import Progress
     from emo_prune.selection import Selection, load_selection, reselect, select
     from emo_prune.sweeps import Sweep, sweep
 
 # Where each public name is. What a verb's package offers is a line here.
 _HOMES = {
+    "CarvingRecord": "carving",
     "EmoConfig": "models",
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
@@ -42,12 +45,17 @@ _HOMES = {
     "ExportRecord": "exports",
     "Exported": "exports",
     "Extracted": "exports",
+    "GateFailed": "errors",
     "Inspection": "architectures",
+    "PretrainRecord": "pretraining",
+    "Pretrained": "pretraining",
     "Progress": "progress",
+    "Restored": "carving",
     "Results": "evaluation",
     "Selection": "selection",
     "Sweep": "sweeps",
     "VerificationReport": "exports",
+    "carve": "carving",
     "evaluate": "evaluation",
     "evaluate_all": "evaluation",
     "export": "exports",
@@ -56,7 +64,9 @@ _HOMES = {
     "inspect": "architectures",
     "load_results": "evaluation",
     "load_selection": "selection",
+    "pretrain": "pretraining",
     "reselect": "selection",
+    "restore": "carving",
     "select": "selection",
     "sweep": "sweeps",
     "verify": "exports",
@@ -64,18 +74,24 @@ _HOMES = {
 
 # Without EmoConfig and EmoForCausalLM, whose bases would fill help(emo_prune).
 __all__ = [
+    "CarvingRecord",
     "EmoPruneError",
     "Evaluation",
     "ExportRecord",
     "Exported",
     "Extracted",
+    "GateFailed",
     "Inspection",
+    "PretrainRecord",
+    "Pretrained",
     "Progress",
+    "Restored",
     "Results",
     "Selection",
     "Sweep",
     "VerificationReport",
     "__version__",
+    "carve",
     "evaluate",
     "evaluate_all",
     "export",
@@ -84,7 +100,9 @@ __all__ = [
     "inspect",
     "load_results",
     "load_selection",
+    "pretrain",
     "reselect",
+    "restore",
     "select",
     "sweep",
     "verify",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         say_imports,
         tokenize,
     )
-    from emo_prune.routing.modularity import Modularity, measure_modularity
+    from emo_prune.routing.modularity import measure_modularity
     from emo_prune.routing.observer import named_failures, observe, observe_greedy
     from emo_prune.routing.placement import (
         Ranks,
@@ -45,7 +45,6 @@ __all__ = [
     "Calibrated",
     "HeldBytes",
     "LayerRouting",
-    "Modularity",
     "Ranks",
     "StreamedRun",
     "TokenizedExamples",
@@ -76,7 +75,6 @@ _HOMES = {
     "Batch": "calibration",
     "Calibrated": "calibration",
     "HeldBytes": "weights",
-    "Modularity": "modularity",
     "Ranks": "placement",
     "StreamedRun": "streamed",
     "TokenizedExamples": "calibration",

@@ -25,7 +25,7 @@ from emo_prune.checkpoint import (
     Wanted,
     read_header,
 )
-from emo_prune.errors import CheckpointError, OutputExists, Parameter, StaleRun
+from emo_prune.errors import CheckpointError, OutputExists, Parameter, StaleRun, Worded
 from emo_prune.files import canonical_json, replacing, strict_json
 from emo_prune.progress import Progress
 from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
@@ -169,7 +169,12 @@ def resumable(state: Path | None, progress: Progress) -> Iterator[None]:
         raise  # what is there belongs to another run
     except BaseException:
         if state is not None and state.exists():
-            progress.say(f"{state} holds the layers that are done: resume goes on")
+            progress.say(
+                Worded(
+                    f"{state} holds the layers that are done: ",
+                    *(Parameter("resume", True), " goes on"),
+                )
+            )
         raise
     if state is not None:
         state.unlink(missing_ok=True)

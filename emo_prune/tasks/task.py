@@ -196,7 +196,11 @@ def _several(text: str) -> UnknownTask:
         got=text,
         expected="the name of one task",
         hint=(
-            *("give one: ", Parameter("task", names[0]), "; several at a time are for "),
+            *(
+                "give one: ",
+                Parameter("task", names[0]),
+                "; several at a time are for ",
+            ),
             Command("sweep", {"tasks": ",".join(names)}),
         ),
     )

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emo_prune.carving import CARVING
 from emo_prune.errors import ReportError
 from emo_prune.exports import RECORD
 from emo_prune.files import sha256_bytes, strict_json
+from emo_prune.places import CARVING
 from emo_prune.reports.page import questions, samples, scores
 
 _PREFIX = "emo-prune/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from emo_prune.carving.record import SCHEMA as CARVING
+from emo_prune.carving import CarvingRecord
 from emo_prune.errors import ReportError
 from emo_prune.evaluation import Results
 from emo_prune.exports import PRETRAIN_SCHEMA
@@ -36,7 +36,7 @@ KINDS: Mapping[str, Render] = {
     RESULTS: results_section,
     SELECTION: selection_section,
     EXPORT: export_section,
-    CARVING: carving_section,
+    CarvingRecord.schema: carving_section,
     PRETRAIN_SCHEMA: pretrained_section,
 }
 EVALUATIONS = "emo-prune/evaluations/1"  # `eval --json` of several, as a list
