@@ -30,7 +30,7 @@ from benchmarks.worlds import (
     questions,
     write_questions,
 )
-from tests.report.browser import Tab, browser
+from tests.reports.browser import Tab, browser
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"

@@ -149,7 +149,7 @@ def _print(plan: ExportPlan, destination: Path, *, dry_run: bool) -> None:
     if not dry_run:
         console.result(f"wrote {destination}: {plan.num_tensors} tensors, {weight}")
         return
-    from emo_prune.reports.plan import plan_table
+    from emo_prune.reports.terminal import plan_table
 
     console.table(plan_table(plan))
     there = next(p for p in destination.absolute().parents if p.exists())

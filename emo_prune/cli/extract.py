@@ -164,7 +164,7 @@ def _print(extracted: Extracted, *, json: bool) -> None:
 
         console.document(readable_json(_document(extracted)))
         return
-    from emo_prune.reports.selection import selection_table
+    from emo_prune.reports.terminal import selection_table
 
     for subset in extracted.subsets:
         console.table(selection_table(subset.selection))

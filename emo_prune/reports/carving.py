@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from emo_prune.carving import CarvingRecord
-from emo_prune.reports.table import new_table
+from emo_prune.reports.terminal import new_table
 from emo_prune.units import format_count
 
 ENERGIES = {

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 
 from emo_prune.evaluation import Comparison, Results
 from emo_prune.reports.figures import against_controls, rows, titles
-from emo_prune.reports.table import new_table
+from emo_prune.reports.terminal import new_table
 
 
 def results_table(results: Results, comparison: Comparison | None) -> RenderableType:

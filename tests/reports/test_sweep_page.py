@@ -19,8 +19,8 @@ from emo_prune.reports.page import find_artifacts
 from emo_prune.reports.page.kinds import sections
 from emo_prune.reports.page.picture import Picture
 from emo_prune.reports.sweep import sweep_tables
-from tests.report.conftest import html_of
-from tests.report.test_page import Reader, numbers
+from tests.reports.conftest import html_of
+from tests.reports.test_page import Reader, numbers
 
 REAL = Path(__file__).resolve().parents[2] / "benchmarks/results/sweep.json"
 Edited = Callable[[Callable[[dict[str, Any]], object]], Path]

@@ -14,7 +14,7 @@ import pytest
 import emo_prune
 from emo_prune.errors import EmoPruneError, ReportError
 from emo_prune.reports.page import find_artifacts, page
-from tests.report.conftest import Edit, html_of
+from tests.reports.conftest import Edit, html_of
 
 PRETRAINED = Path(emo_prune.__file__).parent / "quickstart/data/worlds-emo"
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u0000"

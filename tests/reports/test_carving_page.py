@@ -13,8 +13,8 @@ from emo_prune.cli import main
 from emo_prune.errors import ReportError
 from tests.cli.conftest import MADE_UP
 from tests.evaluation.tiny import byte_tokenizer
-from tests.report.conftest import html_of
-from tests.report.test_page import Reader, numbers
+from tests.reports.conftest import html_of
+from tests.reports.test_page import Reader, numbers
 from tests.tiny_emoe import dense_model
 
 
