@@ -18,7 +18,7 @@ from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
-from emo_prune.evaluation.prefix_sharing import PrefixSharingLM
+from emo_prune.evaluation.language_model import PrefixSharingLM
 from emo_prune.models.loading import load_model, load_tokenizer
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task, quiet
 

@@ -21,6 +21,7 @@ PREFIX = "emo-prune/"
 # Where the type of each document is. A new one is a row here.
 DOCUMENTS = {
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
+    "emo-prune/results/1": "emo_prune.evaluation.results:Results",
 }
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]

@@ -25,6 +25,8 @@ CARVING = "carving.json"
 # Within a checkpoint of anybody's.
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"  # where one file holds all
+CARD = "README.md"
 
 _EXPORT = re.compile(rf"{CHECKPOINT}(-[a-z0-9_]+)?")
 

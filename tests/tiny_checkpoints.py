@@ -13,7 +13,8 @@ import safetensors
 
 from emo_prune.architectures import MoEModel, describe, fingerprint
 from emo_prune.checkpoint import open_checkpoint
-from emo_prune.selection import LayerSelection, Selection
+from emo_prune.facts import Calibration, SourceModel
+from emo_prune.selection import KeptExperts, LayerSelection, Method, Selection
 
 Blob = tuple[str, tuple[int, ...], bytes]
 SIZES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "U8": 1, "I32": 4,
@@ -154,28 +155,24 @@ def selection_of(
     )
     number = max(len(experts) for experts in ids.values())
     return Selection(
-        model={
-            "name": model.checkpoint.name,
-            "revision": None,
-            "fingerprint": fingerprint(model),
-            "model_type": model.architecture.model_type,
-            "num_experts": model.num_experts,
-            "num_shared_experts": model.num_shared_experts,
-            "num_experts_per_tok": model.top_k,
-        },
-        calibration={
-            "task": "made-up",
-            "num_examples": 2,
-            "num_tokens": 10,
-            "documents": [],
-            "seed": 0,
-        },
-        method={"score": "frequency", "greedy": False},
-        budget={
-            "keep": number / model.num_experts,
-            "num_experts": number,
-            "num_experts_per_tok": top_k or min(model.top_k, number),
-        },
+        model=SourceModel(
+            name=model.checkpoint.name,
+            revision=None,
+            fingerprint=fingerprint(model),
+            model_type=model.architecture.model_type,
+            num_experts=model.num_experts,
+            num_shared_experts=model.num_shared_experts,
+            num_experts_per_tok=model.top_k,
+        ),
+        calibration=Calibration(
+            task="made-up", num_examples=2, num_tokens=10, documents=(), seed=0
+        ),
+        method=Method(score="frequency", greedy=False),
+        budget=KeptExperts(
+            keep=number / model.num_experts,
+            num_experts=number,
+            num_experts_per_tok=top_k or min(model.top_k, number),
+        ),
         layers=tuple(
             LayerSelection(
                 layer=layer,

@@ -5,8 +5,7 @@ role, and config and tensors have been checked against each other. `prune_config
 a config key by key; `fingerprint` identifies a checkpoint by its contents. No torch.
 """
 
-from emo_prune.architectures.carved import Carving
-from emo_prune.architectures.config import prune_config
+from emo_prune.architectures.feed_forward import Carving
 from emo_prune.architectures.fingerprint import dense_fingerprint, fingerprint
 from emo_prune.architectures.inspection import (
     Inspection,
@@ -15,8 +14,9 @@ from emo_prune.architectures.inspection import (
     inspect,
     inspect_model,
 )
-from emo_prune.architectures.layout import MoELayer, MoEModel, describe
-from emo_prune.architectures.limits import Limits
+from emo_prune.architectures.layout import describe
+from emo_prune.architectures.model import Limits, MoELayer, MoEModel
+from emo_prune.architectures.subset import prune_config
 from emo_prune.architectures.table import ARCHITECTURES, Architecture, architecture_of
 
 __all__ = [

@@ -1,65 +1,115 @@
-"""The config of a pruned model: the source's own, edited key by key."""
+"""What a config says of its experts: counts, shared ones, groups; each one checked."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emo_prune.architectures.layout import MoELayer, MoEModel
-from emo_prune.architectures.quantization import prune_quantization
-from emo_prune.architectures.table import EXPERT_COUNT_KEYS, TOP_K_KEYS
+from emo_prune.errors import LayoutMismatch
+from emo_prune.places import CONFIG
+
+# Every name a config may give the same number. All that are present are edited; the
+# first counts (GLM-4 configs can hold a stray `num_experts` beside the true one).
+EXPERT_COUNT_KEYS = (
+    "n_routed_experts",
+    "num_experts",
+    "num_local_experts",
+    "moe_num_experts",
+)
+TOP_K_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk")
+QUANTIZATION_KEYS = ("quantization_config", "quantization")
 
 
-def prune_config(
-    model: MoEModel, kept: Mapping[int, Sequence[int]], top_k: int
-) -> dict[str, Any]:
-    """Return the config for a model that keeps `kept[layer]` (original ids, ascending).
-
-    Every alias of the expert count that is present is edited and none is invented, so
-    that whatever read the source reads the result. Keys keep their order.
-
-    Raises:
-        LayoutMismatch: the quantisation settings name experts in a way that cannot
-            be renumbered.
-    """
-    config: dict[str, Any] = json.loads(json.dumps(model.config))  # a deep copy
-    counts = {layer.layer: len(kept[layer.layer]) for layer in model.layers}
-    num_experts = max(counts.values())
-    for key in EXPERT_COUNT_KEYS:
-        if config.get(key) == model.num_experts:
-            config[key] = num_experts
-    for key in TOP_K_KEYS:
-        if config.get(key) == model.top_k:
-            config[key] = top_k
-    if config.get("num_experts_per_layer") is not None:
-        config["num_experts_per_layer"] = [
-            counts.get(i, 0) for i in range(model.num_layers)
-        ]
-    if any(layer.always_active for layer in model.layers):
-        _renumber_always_active(config, model, kept)
-    if model.predictors and "num_nextn_predict_layers" in config:
-        config["num_nextn_predict_layers"] = 0
-    prune_quantization(config, kept)
-    return config
+def positive(config: Mapping[str, Any], keys: Sequence[str]) -> int:
+    """Return the first of some keys that is there; all name the same number."""
+    for key in keys:
+        value = config.get(key)
+        if value is None:
+            continue
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+        raise LayoutMismatch(
+            f"{key} is not a positive integer",
+            where=CONFIG,
+            got=repr(value),
+            hint=f"check {CONFIG}",
+        )
+    raise LayoutMismatch(
+        "the config does not give a number that every such model has",
+        where=CONFIG,
+        expected=" or ".join(keys),
+        hint=f"check {CONFIG}",
+    )
 
 
-def _renumber_always_active(
-    config: dict[str, Any], model: MoEModel, kept: Mapping[int, Sequence[int]]
-) -> None:
-    """Give always-active experts their new ids, per layer where layers differ."""
-    renumbered = {layer.layer: _new_ids(layer, kept) for layer in model.layers}
-    distinct = {tuple(ids) for ids in renumbered.values()}
-    if len(distinct) == 1 and not config.get("always_active_experts_per_layer"):
-        config["always_active_experts"] = list(distinct.pop())
-        return
-    if "always_active_experts" in config:
-        config["always_active_experts"] = None
-    config["always_active_experts_per_layer"] = [
-        renumbered.get(i, []) for i in range(model.num_layers)
-    ]
+def of_layer(config: Mapping[str, Any], key: str, layer: int, default: int) -> int:
+    """Return a layer's entry of a list with one count per layer, if there is one."""
+    per_layer = config.get(key)
+    if per_layer is None:
+        return default
+    if (
+        not isinstance(per_layer, list)
+        or len(per_layer) != config["num_hidden_layers"]
+        or not all(type(value) is int and value >= 0 for value in per_layer)
+    ):
+        raise LayoutMismatch(
+            f"{key} is not one count per layer",
+            where=CONFIG,
+            got=repr(per_layer),
+            expected=f"{config['num_hidden_layers']} integers",
+            hint=f"check {CONFIG}",
+        )
+    return int(per_layer[layer])
 
 
-def _new_ids(layer: MoELayer, kept: Mapping[int, Sequence[int]]) -> list[int]:
-    position = {expert: new for new, expert in enumerate(kept[layer.layer])}
-    return [position[expert] for expert in layer.always_active]
+def shared_experts(config: Mapping[str, Any], layer: int, num_experts: int) -> int:
+    """Return how many of a layer's experts are shared; no more than it has."""
+    number = config.get("num_shared_experts") or 0
+    if type(number) is not int or number < 0:
+        raise LayoutMismatch(
+            "num_shared_experts is not a count",
+            where=CONFIG,
+            got=repr(number),
+            hint=f"check {CONFIG}",
+        )
+    number = min(number, num_experts)
+    number = of_layer(config, "num_shared_experts_per_layer", layer, number)
+    if number > num_experts:
+        raise LayoutMismatch(
+            "a layer has more shared experts than experts",
+            where=f"{CONFIG}, num_shared_experts_per_layer, layer {layer}",
+            got=str(number),
+            expected=f"at most {num_experts}",
+            hint=f"check {CONFIG}",
+        )
+    return number
+
+
+def always_active_experts(
+    config: Mapping[str, Any], layer: int, num_experts: int
+) -> tuple[int, ...]:
+    """Return the ids of the experts that every token of a layer uses, ascending."""
+    listed = config.get("always_active_experts")
+    per_layer = config.get("always_active_experts_per_layer")
+    if per_layer is not None:
+        complete = isinstance(per_layer, list) and layer < len(per_layer)
+        listed = per_layer[layer] if complete else per_layer
+    listed = [] if listed is None else listed
+    if (
+        not isinstance(listed, list)
+        or not all(type(i) is int and 0 <= i < num_experts for i in listed)
+        or len(set(listed)) < len(listed)
+    ):
+        raise LayoutMismatch(
+            "the always-active experts are not experts of the layer",
+            where=f"{CONFIG}, layer {layer}",
+            got=repr(listed),
+            expected=f"distinct ids below {num_experts}",
+            hint=f"check always_active_experts in {CONFIG}",
+        )
+    return tuple(sorted(listed))
+
+
+def quantization_key(config: Mapping[str, Any]) -> str | None:
+    """Return under which key a config says how weights are quantised; None if none."""
+    return next((key for key in QUANTIZATION_KEYS if config.get(key) is not None), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 
-from emo_prune.architectures.layout import MoEModel
+from emo_prune.architectures.model import MoEModel
 from emo_prune.checkpoint import Checkpoint, Tensor, Wanted
 from emo_prune.files import canonical_json, digest_of
 

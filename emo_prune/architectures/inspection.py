@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emo_prune.architectures.carved import Carving, is_parameter
-from emo_prune.architectures.layout import MoELayer, MoEModel
-from emo_prune.architectures.limits import Limits
+from emo_prune.architectures.feed_forward import Carving, is_parameter
+from emo_prune.architectures.model import Limits, MoELayer, MoEModel
 from emo_prune.architectures.opening import open_model
 from emo_prune.checkpoint import Tensor
 from emo_prune.options import InspectOptions, needed_model, verb

@@ -1,111 +1,28 @@
-"""What an MoE checkpoint is made of: every tensor in exactly one role, and checked."""
+"""Find the experts of a checkpoint: every tensor gets one role, and is checked."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from emo_prune.architectures.announced import (
+from emo_prune.architectures.config import (
+    EXPERT_COUNT_KEYS,
+    TOP_K_KEYS,
     always_active_experts,
-    groups,
     of_layer,
     positive,
     shared_experts,
 )
-from emo_prune.architectures.carved import Carving, carving
-from emo_prune.architectures.table import (
-    EXPERT_COUNT_KEYS,
-    LAYERS,
-    TOP_K_KEYS,
-    Architecture,
-    architecture_of,
-)
-from emo_prune.checkpoint import Checkpoint, Tensor
+from emo_prune.architectures.feed_forward import carving
+from emo_prune.architectures.model import LAYER, NUMBER, MoELayer, MoEModel
+from emo_prune.architectures.table import Architecture, architecture_of
+from emo_prune.checkpoint import FLOATS, Checkpoint, Tensor
 from emo_prune.errors import LayoutMismatch
+from emo_prune.places import CONFIG
 
-_NUMBER = r"(?:0|[1-9][0-9]{0,5})"  # one spelling each, and none too long to be read
-_LAYER = re.compile(rf"^(?:.+\.)?{LAYERS}\.(?P<layer>{_NUMBER})\.(?P<rest>.+)$")
-_INDEXED = re.compile(rf"^experts\.(?P<expert>{_NUMBER})\.(?P<part>.+)$")
-# A router is stored in full precision; anything else is packed and cannot be sliced.
-_ROUTER_DTYPES = {"F64", "F32", "F16", "BF16"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoELayer:
-    """One layer with experts.
-
-    `experts[i]` are the tensors of expert i, where the checkpoint stores each expert
-    by name; `stacked` those whose axis 0 is the expert; `router` those with one row
-    per expert. `shared` and `always_active` are expert ids that fire for every token.
-    """
-
-    layer: int
-    num_experts: int
-    experts: tuple[tuple[Tensor, ...], ...]
-    stacked: tuple[Tensor, ...]
-    router: tuple[Tensor, ...]
-    shared: tuple[int, ...]
-    always_active: tuple[int, ...]
-
-    @property
-    def obligatory(self) -> tuple[int, ...]:
-        """Expert ids that every selection keeps, ascending."""
-        return tuple(sorted({*self.shared, *self.always_active}))
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Every tensor with an expert axis, or of one expert."""
-        return (*self.router, *self.stacked, *(t for e in self.experts for t in e))
-
-    @property
-    def expert_bytes(self) -> int:
-        """Bytes of the experts' own tensors, router excluded."""
-        return sum(t.num_bytes for t in self.tensors) - self.router_bytes
-
-    @property
-    def router_bytes(self) -> int:
-        """Bytes of the router's rows."""
-        return sum(t.num_bytes for t in self.router)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoEModel:
-    """A checkpoint whose experts have been found.
-
-    `num_groups` is 1 where routing is not limited to groups. `predictors` are tensors
-    of multi-token-prediction layers: they have experts but route no calibration token.
-    `carving` says how a dense model was carved into this one (EMoE).
-    """
-
-    checkpoint: Checkpoint
-    architecture: Architecture
-    num_layers: int
-    layers: tuple[MoELayer, ...]
-    num_experts: int
-    num_shared_experts: int
-    top_k: int
-    num_groups: int
-    top_k_groups: int
-    other: tuple[Tensor, ...]
-    predictors: tuple[Tensor, ...]
-    carving: Carving | None = None
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The checkpoint's config."""
-        return self.checkpoint.config
-
-    def layer(self, index: int) -> MoELayer | None:
-        """Return a layer with experts; None for a dense one."""
-        return next((layer for layer in self.layers if layer.layer == index), None)
-
-    def dense_tensors(self, index: int) -> tuple[Tensor, ...]:
-        """Return a layer's tensors without an expert axis."""
-        places = ((tensor, _LAYER.match(tensor.name)) for tensor in self.other)
-        return tuple(t for t, at in places if at and int(at["layer"]) == index)
+_INDEXED = re.compile(rf"^experts\.(?P<expert>{NUMBER})\.(?P<part>.+)$")
 
 
 def describe(checkpoint: Checkpoint) -> MoEModel:
@@ -132,8 +49,8 @@ def describe(checkpoint: Checkpoint) -> MoEModel:
         carved = carving(config, [layer.layer for layer in layers])
     top_k = positive(config, TOP_K_KEYS)
     _check_top_k(top_k, layers)
-    num_groups = groups(config, architecture, "n_group")
-    top_k_groups = groups(config, architecture, "topk_group")
+    num_groups = architecture.groups(config, "n_group")
+    top_k_groups = architecture.groups(config, "topk_group")
     _check_groups(num_groups, top_k_groups, layers)
     return MoEModel(
         checkpoint=checkpoint,
@@ -167,7 +84,7 @@ def _sort_tensors(
     other: list[Tensor] = []
     predictors: list[Tensor] = []
     for tensor in tensors:
-        found = _LAYER.match(tensor.name)
+        found = LAYER.match(tensor.name)
         if tensor.name.startswith("mtp."):
             predictors.append(tensor)
             continue
@@ -251,7 +168,7 @@ def _build_layer(
 
 def _check_one_stack(layer: MoELayer) -> None:
     """Refuse two stacks of layers in one checkpoint: a selection speaks of one."""
-    places = (_LAYER.match(tensor.name) for tensor in layer.tensors)
+    places = (LAYER.match(tensor.name) for tensor in layer.tensors)
     stacks = sorted({at[0][: at.start("layer")] for at in places if at})
     if len(stacks) > 1:
         raise LayoutMismatch(
@@ -279,13 +196,14 @@ def _check_router(
             hint="the checkpoint is incomplete; download it again",
         )
     for _, tensor in rows:
-        if tensor.shape[:1] != (num_experts,) or tensor.dtype not in _ROUTER_DTYPES:
+        # Any other type is packed, and cannot be cut by rows.
+        if tensor.shape[:1] != (num_experts,) or tensor.dtype not in FLOATS:
             raise LayoutMismatch(
                 "the router's rows do not match the number of experts",
                 where=tensor.name,
                 got=f"{tensor.dtype} {list(tensor.shape)}",
                 expected=f"{num_experts} rows of a floating-point type",
-                hint="check num_experts in config.json",
+                hint=f"check num_experts in {CONFIG}",
             )
 
 
@@ -297,7 +215,7 @@ def _check_experts(layer: int, parts: _Parts, num_experts: int) -> None:
             where=f"layer {layer}",
             got=f"{len(found)} experts, ids {found[0]} to {found[-1]}",
             expected=f"{num_experts}, ids 0 to {num_experts - 1}",
-            hint="check num_experts in config.json; is every shard there?",
+            hint=f"check num_experts in {CONFIG}; is every shard there?",
         )
     for tensor in parts.stacked:
         if tensor.shape[:1] != (num_experts,):
@@ -306,7 +224,7 @@ def _check_experts(layer: int, parts: _Parts, num_experts: int) -> None:
                 where=tensor.name,
                 got=f"shape {list(tensor.shape)}",
                 expected=f"{num_experts} experts on the first axis",
-                hint="check num_experts in config.json",
+                hint=f"check num_experts in {CONFIG}",
             )
     if not parts.experts and not parts.stacked:
         raise LayoutMismatch(
@@ -339,7 +257,7 @@ def _check_all_layers_found(
     num_layers: int,
 ) -> None:
     block = f"{architecture.block}."
-    places = [_LAYER.match(name) for name in checkpoint.tensors]
+    places = [LAYER.match(name) for name in checkpoint.tensors]
     seen = {int(at["layer"]) for at in places if at and at["rest"].startswith(block)}
     lacking = next((i for i in range(num_layers) if i not in seen), None)
     if layers and lacking is not None:
@@ -355,7 +273,7 @@ def _check_all_layers_found(
             "the checkpoint has no experts",
             where="the tensors' names",
             expected=f"layers.N.{architecture.block}.experts.*",
-            hint="check that config.json belongs to these shards",
+            hint=f"check that {CONFIG} belongs to these shards",
         )
     per_layer = checkpoint.config.get("num_experts_per_layer")
     if per_layer is None:
@@ -368,7 +286,7 @@ def _check_all_layers_found(
             where="num_experts_per_layer",
             got=f"experts in layers {sorted(found)}",
             expected=str(sorted(announced)),
-            hint="check config.json",
+            hint=f"check {CONFIG}",
         )
 
 
@@ -377,10 +295,10 @@ def _check_top_k(top_k: int, layers: Sequence[MoELayer]) -> None:
         if not len(layer.obligatory) <= top_k <= layer.num_experts:
             raise LayoutMismatch(
                 "the router cannot pick that many experts for a token",
-                where=f"config.json, num_experts_per_tok, layer {layer.layer}",
+                where=f"{CONFIG}, num_experts_per_tok, layer {layer.layer}",
                 got=str(top_k),
                 expected=f"{len(layer.obligatory)} to {layer.num_experts}",
-                hint="check config.json",
+                hint=f"check {CONFIG}",
             )
 
 
@@ -388,8 +306,8 @@ def _check_groups(groups: int, picked: int, layers: Sequence[MoELayer]) -> None:
     if picked > groups or any(layer.num_experts % groups for layer in layers):
         raise LayoutMismatch(
             "the experts cannot be divided into the groups the config announces",
-            where="config.json, n_group and topk_group",
+            where=f"{CONFIG}, n_group and topk_group",
             got=f"{groups} groups, {picked} of them used",
             expected=f"a divisor of {layers[0].num_experts}",
-            hint="check config.json",
+            hint=f"check {CONFIG}",
         )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emo_prune.architectures.fingerprint import fingerprint
-from emo_prune.architectures.layout import MoEModel, describe
+from emo_prune.architectures.layout import describe
+from emo_prune.architectures.model import MoEModel
 from emo_prune.checkpoint import (
     Checkpoint,
     local_folder,

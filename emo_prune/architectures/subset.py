@@ -1,13 +1,22 @@
-"""The tensors of a pruned checkpoint, each as byte ranges of the source."""
+"""A pruned checkpoint: its tensors as byte ranges of the source's, and its config."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from emo_prune.architectures.layout import MoELayer, MoEModel
-from emo_prune.checkpoint import DTYPE_BITS, ByteRange, OutputTensor, Tensor
+from emo_prune.architectures.config import (
+    EXPERT_COUNT_KEYS,
+    QUANTIZATION_KEYS,
+    TOP_K_KEYS,
+)
+from emo_prune.architectures.model import MoELayer, MoEModel
+from emo_prune.checkpoint import DTYPES, ByteRange, OutputTensor, Tensor
 from emo_prune.errors import LayoutMismatch
+from emo_prune.places import CONFIG
 
 NOWHERE = ""  # the file of bytes that are no file's
 
@@ -52,7 +61,7 @@ def computed(
     data: Callable[[], bytes] | None = None,
 ) -> OutputTensor:
     """Return a tensor whose bytes `data` returns, once it is known."""
-    num_bytes = math.prod(shape) * DTYPE_BITS[dtype] // 8
+    num_bytes = math.prod(shape) * DTYPES[dtype].bits // 8
     ranges = (ByteRange(NOWHERE, 0, num_bytes, data),)
     return OutputTensor(name=name, dtype=dtype, shape=shape, ranges=ranges)
 
@@ -93,3 +102,112 @@ def expert_tensors(layer: MoELayer, kept: Sequence[int]) -> list[OutputTensor]:
             name = tensor.name.replace(f".experts.{old}.", f".experts.{new}.", 1)
             outputs.append(whole(tensor, name))
     return outputs
+
+
+def prune_config(
+    model: MoEModel, kept: Mapping[int, Sequence[int]], top_k: int
+) -> dict[str, Any]:
+    """Return the config for a model that keeps `kept[layer]` (original ids, ascending).
+
+    Every alias of the expert count that is present is edited and none is invented, so
+    that whatever read the source reads the result. Keys keep their order.
+
+    Raises:
+        LayoutMismatch: the quantisation settings name experts in a way that cannot
+            be renumbered.
+    """
+    config: dict[str, Any] = json.loads(json.dumps(model.config))  # a deep copy
+    counts = {layer.layer: len(kept[layer.layer]) for layer in model.layers}
+    num_experts = max(counts.values())
+    for key in EXPERT_COUNT_KEYS:
+        if config.get(key) == model.num_experts:
+            config[key] = num_experts
+    for key in TOP_K_KEYS:
+        if config.get(key) == model.top_k:
+            config[key] = top_k
+    if config.get("num_experts_per_layer") is not None:
+        config["num_experts_per_layer"] = [
+            counts.get(i, 0) for i in range(model.num_layers)
+        ]
+    if any(layer.always_active for layer in model.layers):
+        _renumber_always_active(config, model, kept)
+    if model.predictors and "num_nextn_predict_layers" in config:
+        config["num_nextn_predict_layers"] = 0
+    _prune_quantization(config, kept)
+    return config
+
+
+def _renumber_always_active(
+    config: dict[str, Any], model: MoEModel, kept: Mapping[int, Sequence[int]]
+) -> None:
+    """Give always-active experts their new ids, per layer where layers differ."""
+    renumbered = {layer.layer: _new_ids(layer, kept) for layer in model.layers}
+    distinct = {tuple(ids) for ids in renumbered.values()}
+    if len(distinct) == 1 and not config.get("always_active_experts_per_layer"):
+        config["always_active_experts"] = list(distinct.pop())
+        return
+    if "always_active_experts" in config:
+        config["always_active_experts"] = None
+    config["always_active_experts_per_layer"] = [
+        renumbered.get(i, []) for i in range(model.num_layers)
+    ]
+
+
+def _new_ids(layer: MoELayer, kept: Mapping[int, Sequence[int]]) -> list[int]:
+    position = {expert: new for new, expert in enumerate(kept[layer.layer])}
+    return [position[expert] for expert in layer.always_active]
+
+
+_LITERAL = re.compile(
+    r"^(?P<head>.*\blayers\.(?P<layer>\d{1,6})\..*\bexperts\.)(?P<expert>\d{1,6})(?P<tail>$|\..*)$"
+)
+# An expert id inside a regular expression cannot be renumbered safely.
+_ID_IN_PATTERN = re.compile(r"(?<!_)experts(\\\.|\.|\[\.\])[(\[]?(\?(:|P<\w+>))?\d")
+_PREFIXES = ("re:", "-:", "+:")
+
+
+def _prune_quantization(
+    config: dict[str, Any], kept: Mapping[int, Sequence[int]]
+) -> None:
+    """Renumber, in place, the expert ids in a config's quantisation settings.
+
+    Covers lists such as `ignore` and `modules_to_not_convert`, and settings whose
+    keys are module names.
+
+    Raises:
+        LayoutMismatch: a regular expression names experts by number.
+    """
+    for key in QUANTIZATION_KEYS:
+        if isinstance(config.get(key), dict):
+            config[key] = _prune(config[key], kept)
+
+
+def _prune(value: Any, kept: Mapping[int, Sequence[int]]) -> Any:
+    if isinstance(value, dict):
+        renamed = {_rename(key, kept): _prune(v, kept) for key, v in value.items()}
+        return {key: v for key, v in renamed.items() if key is not None}
+    if isinstance(value, list):
+        return [v for item in value if (v := _prune(item, kept)) is not None]
+    if isinstance(value, str):
+        return _rename(value, kept)
+    return value
+
+
+def _rename(name: str, kept: Mapping[int, Sequence[int]]) -> str | None:
+    """Return a module's name with its expert's new id; None if the expert is gone."""
+    found = _LITERAL.match(name)
+    if found and not name.startswith(_PREFIXES):
+        ids = list(kept.get(int(found["layer"]), ()))
+        expert = int(found["expert"])
+        if expert not in ids:
+            return None
+        return f"{found['head']}{ids.index(expert)}{found['tail']}"
+    if _ID_IN_PATTERN.search(name):
+        raise LayoutMismatch(
+            "the quantisation settings name experts inside a pattern",
+            where=f"{CONFIG}, quantization_config",
+            got=name,
+            expected="module names without a pattern",
+            hint="export the unquantised checkpoint and quantise the export",
+        )
+    return name

@@ -15,18 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from emo_prune.architectures.config import positive
 from emo_prune.architectures.feed_forward import FEED_FORWARDS
-from emo_prune.errors import UnsupportedArchitecture
+from emo_prune.errors import Command, Text, UnsupportedArchitecture
+from emo_prune.places import CONFIG
 
-# Every name a config may give the same number. All that are present are edited; the
-# first counts (GLM-4 configs can hold a stray `num_experts` beside the true one).
-EXPERT_COUNT_KEYS = (
-    "n_routed_experts",
-    "num_experts",
-    "num_local_experts",
-    "moe_num_experts",
-)
-TOP_K_KEYS = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk")
 # What stands before a layer's number in a tensor's name; `h` is GPT-2's.
 LAYERS = r"(?:layers|h)"
 
@@ -36,7 +29,8 @@ class Architecture:
     """How one model type lays out its experts.
 
     `scoring` is how router logits become probabilities. `group_picks` is how many
-    experts of a group the router looks at to rank the group (0: it has no groups).
+    experts of a group the router looks at to rank the group (0: it has no groups);
+    `grouping_key` is the config's key that turns groups off when it is "greedy".
     `shared_last` says that shared experts are the last rows of the router and count
     among the experts; elsewhere they are separate tensors that nothing here touches.
     """
@@ -47,12 +41,27 @@ class Architecture:
     router_rows: tuple[str, ...] = ("gate.weight",)
     scoring: Literal["softmax", "sigmoid"] = "softmax"
     group_picks: int = 0
+    grouping_key: str | None = None
     shared_last: bool = False
 
     @property
     def is_tied(self) -> bool:
         """Whether the router is computed from the experts' own weights."""
         return not self.router_rows
+
+    def groups(self, config: Mapping[str, Any], key: str) -> int:
+        """Return the number of router groups (or of those used); 1 without groups.
+
+        Raises:
+            LayoutMismatch: the config gives another thing than a number.
+        """
+        # Without the key, transformers does not group.
+        ungrouped = self.grouping_key is not None and (
+            config.get(self.grouping_key, "greedy") == "greedy"
+        )
+        if not self.group_picks or ungrouped or config.get(key) is None:
+            return 1
+        return positive(config, (key,))
 
 
 _CORRECTION = ("gate.weight", "gate.e_score_correction_bias")
@@ -72,7 +81,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             router="router",
             router_rows=("router.weight", "router.bias"),
         ),
-        Architecture(model_type="deepseek_v2", group_picks=1),
+        Architecture(
+            model_type="deepseek_v2", group_picks=1, grouping_key="topk_method"
+        ),
         Architecture(
             model_type="deepseek_v3",
             router_rows=_CORRECTION,
@@ -106,16 +117,17 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
         return ARCHITECTURES[model_type]
     raise UnsupportedArchitecture(
         "this architecture is not supported",
-        where="config.json, model_type",
+        where=f"{CONFIG}, model_type",
         got=repr(model_type),
         expected="one of " + ", ".join(ARCHITECTURES),
         hint=_way_out(str(model_type)),
     )
 
 
-def _way_out(model_type: str) -> str:
+def _way_out(model_type: str) -> Text:
     if model_type in FEED_FORWARDS:
-        return "it is dense, without experts; make some with `emo-prune carve MODEL`"
+        carve = Command("carve", {"model": "MODEL"})
+        return ("it is dense, without experts; make some with `", carve, "`")
     if close := difflib.get_close_matches(model_type, ARCHITECTURES, n=1):
         return f"did you mean {close[0]}?"
     return "dense models have no experts to prune; for another MoE, open an issue"

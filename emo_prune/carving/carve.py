@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import emo_prune
 from emo_prune.architectures import dense_fingerprint, describe
-from emo_prune.architectures.carved import NEURONS, is_parameter
+from emo_prune.architectures.feed_forward import NEURONS, is_parameter
 from emo_prune.architectures.subset import computed
 from emo_prune.carving.card import carving_card
 from emo_prune.carving.clustering import Keys, assign, tightness, unit_keys

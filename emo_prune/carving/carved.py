@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_prune.architectures.carved import NEURONS, check_layers
-from emo_prune.architectures.feed_forward import FeedForward, feed_forward_size
+from emo_prune.architectures.feed_forward import (
+    NEURONS,
+    FeedForward,
+    check_layers,
+    feed_forward_size,
+)
 from emo_prune.carving.cut import as_array
 from emo_prune.carving.dense import (
     NUMBER,

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_prune.carving.balanced import Labels
-from emo_prune.checkpoint import DTYPE_BITS, Tensor
+from emo_prune.checkpoint import DTYPES, Tensor
 
 Raw = NDArray[Any]
 
 
 def as_array(raw: bytes, dtype: str, shape: tuple[int, ...]) -> Raw:
     """Return a tensor's bytes as an array of opaque elements, whatever its dtype."""
-    return np.frombuffer(raw, f"u{DTYPE_BITS[dtype] // 8}").reshape(shape)
+    return np.frombuffer(raw, f"u{DTYPES[dtype].bits // 8}").reshape(shape)
 
 
 def as_numbers(raw: Raw, dtype: str) -> NDArray[np.floating]:

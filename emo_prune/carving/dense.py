@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.architectures import ARCHITECTURES
-from emo_prune.architectures.announced import positive
+from emo_prune.architectures.config import positive, quantization_key
 from emo_prune.architectures.feed_forward import (
     FEED_FORWARDS,
     FeedForward,
     feed_forward_size,
 )
-from emo_prune.architectures.quantization import quantization_key
 from emo_prune.checkpoint import Checkpoint, Tensor
 from emo_prune.errors import CarvingError, LayoutMismatch, UnsupportedArchitecture
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emo_prune.architectures.carved import NEURONS
+from emo_prune.architectures.feed_forward import NEURONS
 from emo_prune.architectures.subset import NOWHERE, computed, whole
 from emo_prune.carving.cut import piece_shape
 from emo_prune.carving.dense import DenseLayer, DenseModel

@@ -13,11 +13,13 @@ from emo_prune.checkpoint.checkpoint import (
     name_of_folder,
     open_checkpoint,
     open_remote,
+    parse_json,
     read_header,
+    read_object,
 )
-from emo_prune.checkpoint.header import DTYPE_BITS, Tensor, parse_header
+from emo_prune.checkpoint.dtypes import DTYPES, FLOATS, Dtype
+from emo_prune.checkpoint.header import Tensor, parse_header
 from emo_prune.checkpoint.hub import local_folder, support_folder
-from emo_prune.checkpoint.index import parse_json, read_object
 from emo_prune.checkpoint.known import locate, remember
 from emo_prune.checkpoint.source import ByteSource, FolderSource, Wanted
 from emo_prune.checkpoint.writer import (
@@ -32,10 +34,12 @@ from emo_prune.checkpoint.writer import (
 )
 
 __all__ = [
-    "DTYPE_BITS",
+    "DTYPES",
+    "FLOATS",
     "ByteRange",
     "ByteSource",
     "Checkpoint",
+    "Dtype",
     "FolderSource",
     "OutputTensor",
     "Shard",

@@ -1,19 +1,23 @@
-"""A checkpoint opened: config, tensors and files, checked against one another."""
+"""A checkpoint opened: config, index and headers, checked against one another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emo_prune.checkpoint.header import Tensor, header_length, parse_header
-from emo_prune.checkpoint.hub import cached_folder, looks_like_hub_id, no_folder
-from emo_prune.checkpoint.hub_source import HubSource
-from emo_prune.checkpoint.index import check_index, parse_json, shards_of
-from emo_prune.checkpoint.source import ByteSource, FolderSource
-from emo_prune.checkpoint.threads import several
+from emo_prune.checkpoint.hub import (
+    HubSource,
+    cached_folder,
+    looks_like_hub_id,
+    no_folder,
+)
+from emo_prune.checkpoint.source import ByteSource, FolderSource, several
 from emo_prune.errors import HubError, IndexMismatch, MissingShard, NotACheckpoint
+from emo_prune.files import strict_json
+from emo_prune.places import CONFIG, INDEX, WEIGHTS
 
 _FIRST_READ = 256 * 1024  # most headers are shorter
 
@@ -80,11 +84,11 @@ def open_remote(
 def _opened(
     source: ByteSource, name: str, revision: str | None, model: str
 ) -> Checkpoint:
-    config = parse_json(_read_whole(source, "config.json", model), "config.json")
-    shards, weight_map = shards_of(source, model)
+    config = parse_json(_read_whole(source, CONFIG, model), CONFIG)
+    shards, weight_map = _shards_of(source, model)
     tensors = _read_headers(source, shards)
     if weight_map is not None:
-        check_index(weight_map, tensors)
+        _check_index(weight_map, tensors)
     return Checkpoint(
         name=name,
         revision=revision,
@@ -114,7 +118,7 @@ def _hub(
     try:
         hub = HubSource(repository, revision, cache)
     except MissingShard:
-        raise _without("config.json", repository) from None
+        raise _without(CONFIG, repository) from None
     return hub, repository, hub.revision
 
 
@@ -138,7 +142,7 @@ def _without(file: str, model: str) -> NotACheckpoint:
         "this is not a checkpoint",
         where=model,
         got=f"no {file}",
-        expected="config.json and model*.safetensors",
+        expected=f"{CONFIG} and model*.safetensors",
         hint="check the name; is this the folder that from_pretrained takes?",
     )
 
@@ -172,3 +176,119 @@ def read_header(source: ByteSource, shard: str) -> list[Tensor]:
     if end > len(raw):
         raw += source.read(shard, len(raw), end)
     return parse_header(raw[8:end], file_bytes, shard)
+
+
+def parse_json(raw: bytes, file: str) -> dict[str, Any]:
+    """Return the object a JSON file holds; raise `NotACheckpoint` if it is none."""
+    try:
+        value = strict_json(raw)
+    except ValueError as error:
+        raise NotACheckpoint(
+            "the file is not valid JSON",
+            where=file,
+            got=str(error),
+            hint="download it again",
+        ) from None
+    if not isinstance(value, dict):
+        raise NotACheckpoint(
+            "the file is not a JSON object",
+            where=file,
+            got=type(value).__name__,
+            hint="download it again",
+        )
+    return value
+
+
+def read_object(source: ByteSource, file: str) -> dict[str, Any] | None:
+    """Return the object that a JSON file of a checkpoint holds; None without the file.
+
+    Raises:
+        NotACheckpoint: it holds none.
+    """
+    if file not in source.files():
+        return None
+    return parse_json(source.read(file, 0, source.size(file)), file)
+
+
+def _without_weights(source: ByteSource, model: str) -> NotACheckpoint:
+    loose = [file for file in source.files() if file.endswith(".safetensors")]
+    if loose:
+        return NotACheckpoint(
+            "the index of the safetensors files is missing",
+            where=model,
+            got=f"{len(loose)} of them, {loose[0]} the first",
+            expected=INDEX,
+            hint=f"download {INDEX} as well",
+        )
+    return NotACheckpoint(
+        "the checkpoint has no safetensors files",
+        where=model,
+        expected=f"{WEIGHTS} or {INDEX}",
+        hint="save it with save_pretrained, which writes safetensors",
+    )
+
+
+def _shards_of(
+    source: ByteSource, model: str
+) -> tuple[tuple[str, ...], dict[str, str] | None]:
+    """Return the shard files and the index; a lone file wins, as in transformers."""
+    try:
+        source.size(WEIGHTS)
+    except MissingShard:
+        pass
+    else:
+        return (WEIGHTS,), None
+    try:
+        raw = source.read(INDEX, 0, source.size(INDEX))
+    except MissingShard:
+        raise _without_weights(source, model) from None
+    weight_map = parse_json(raw, INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise IndexMismatch(
+            "the index has no weight_map",
+            where=INDEX,
+            hint="download it again",
+        )
+    for shard in weight_map.values():
+        _check_shard_name(shard)
+    return tuple(sorted(set(weight_map.values()))), weight_map
+
+
+def _check_shard_name(shard: Any) -> None:
+    """Refuse a shard name that is not a plain relative path inside the checkpoint."""
+    plain = isinstance(shard, str) and shard.endswith(".safetensors")
+    path = PurePosixPath(shard) if plain else PurePosixPath("/")
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or str(path) != shard  # "./x" and "a//x" would be second names of one file
+        or not shard.isprintable()
+        or any(mark in shard for mark in "\\:")
+    ):
+        raise IndexMismatch(
+            "the index names a file outside the checkpoint, or none at all",
+            where=INDEX,
+            got=repr(shard),
+            expected="a relative path that ends in .safetensors",
+            hint="do not use this checkpoint; its index may be hostile",
+        )
+
+
+def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    """Raise `IndexMismatch` unless index and shards name the same tensors."""
+    for name, shard in weight_map.items():
+        if name not in tensors or tensors[name].shard != shard:
+            raise IndexMismatch(
+                "the index names a tensor that is not there",
+                where=INDEX,
+                got=f"{name!r} in {shard}",
+                hint="the shards are from another checkpoint; download them again",
+            )
+    for name, tensor in tensors.items():
+        if name not in weight_map:
+            raise IndexMismatch(
+                "a shard holds a tensor that the index does not name",
+                where=tensor.shard,
+                got=repr(name),
+                hint="the index is from another checkpoint; download it again",
+            )

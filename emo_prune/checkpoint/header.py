@@ -13,18 +13,12 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from emo_prune.checkpoint.dtypes import DTYPES
 from emo_prune.errors import HeaderError
 from emo_prune.files import strict_json
 
 MAX_HEADER_BYTES = 100_000_000  # the reference parser's own limit
 _MAX_INTEGER = 2**64 - 1
-
-DTYPE_BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
-    "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
-    "I64": 64, "U64": 64, "F64": 64, "C64": 64,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +124,8 @@ def _parse_entry(name: str, entry: Any, data_start: int, shard: str) -> Tensor:
     if not isinstance(entry, dict):
         raise _bad_entry("the entry", where, type(entry).__name__, "an object")
     dtype, shape = entry.get("dtype"), entry.get("shape")
-    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise _bad_entry("the dtype", where, reprlib.repr(dtype), ", ".join(DTYPE_BITS))
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise _bad_entry("the dtype", where, reprlib.repr(dtype), ", ".join(DTYPES))
     if not _is_naturals(shape):
         raise _bad_entry(
             "the shape", where, reprlib.repr(shape), "a list of integers >= 0"
@@ -158,7 +152,7 @@ def _parse_entry(name: str, entry: Any, data_start: int, shard: str) -> Tensor:
 
 def _bits(dtype: str, shape: list[int]) -> int:
     """Return the bits that a tensor takes; no more than one past the largest count."""
-    bits = DTYPE_BITS[dtype]
+    bits = DTYPES[dtype].bits
     if 0 in shape:
         return 0
     for length in shape:

@@ -6,13 +6,17 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from emo_prune.errors import CheckpointError, HeaderError, MissingShard
 
 _BUFFER = 1024 * 1024  # larger ones fall out of the processor's cache
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Wanted(NamedTuple):
@@ -167,3 +171,20 @@ def _ends_early(file: str, position: int) -> HeaderError:
         got=f"an end at byte {position:,}",
         hint="something else writes to the checkpoint; stop it and try again",
     )
+
+
+def several(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], threads: int
+) -> Iterator[_Result]:
+    """Yield the function's result of each item, in order; several run at once.
+
+    After a failure, what has not begun is left undone.
+    """
+    if len(items) < 2:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(min(threads, len(items))) as pool:
+        try:
+            yield from pool.map(function, items)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emo_prune.checkpoint.source import ByteSource, write_at
-from emo_prune.checkpoint.threads import several
+from emo_prune.checkpoint.source import ByteSource, several, write_at
+from emo_prune.places import WEIGHTS
 
 _PIECE = 16 * 1024 * 1024
 _NOT_RESERVABLE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
@@ -109,7 +109,7 @@ def plan_shards(
 
 def _shard_name(number: int, total: int) -> str:
     if total == 1:
-        return "model.safetensors"
+        return WEIGHTS
     return f"model-{number:05d}-of-{total:05d}.safetensors"
 
 

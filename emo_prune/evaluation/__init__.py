@@ -1,37 +1,34 @@
 """Score checkpoints by lm-eval, compare them question by question, and judge.
 
-`evaluate` gives `Results`, the same numbers a direct run of lm-eval gives; `compare`
-sets them against a baseline's on the same questions, `against_control` against experts
-chosen for nothing; `judge` holds that against
-`Gates`, and `check_gates` fails what lost too much; `refuse_overlap` keeps calibration
-documents out of the score; `Sweep` holds the figures of many. Importing this room
-imports neither lm-eval nor torch.
+`Scorer` gives `Results`, the same numbers a direct run of lm-eval gives; `compare` sets
+them against a baseline's on the same questions, `against_control` against experts
+chosen for nothing; `judge` holds that against `Gates`, and `check_gates` fails what
+lost too much; `refuse_overlap` keeps calibration documents out of the score. Importing
+this package imports neither lm-eval nor torch.
 """
 
-from emo_prune.evaluation.compare import Comparison, Difference, compare
-from emo_prune.evaluation.controls import Control, ControlKind, against_control
-from emo_prune.evaluation.flips import Flip
-from emo_prune.evaluation.gates import Gates, Verdict, check_gates, judge
-from emo_prune.evaluation.overlap import refuse_overlap
+from emo_prune.evaluation.compare import Flip, compare, flips
+from emo_prune.evaluation.controls import against_control
+from emo_prune.evaluation.gates import Gates, check_gates, judge
+from emo_prune.evaluation.overlap import evaluation_prompts, refuse_overlap
 from emo_prune.evaluation.results import (
     CategoryResult,
+    Comparison,
+    Control,
+    ControlKind,
+    Difference,
     Question,
     Results,
     Settings,
     TaskResult,
-    results_schema,
+    Verdict,
+    load_results,
 )
-from emo_prune.evaluation.run import (
-    evaluate,
-    evaluate_loaded,
-    evaluate_with,
-    scorer,
-)
-from emo_prune.sweeps.document import Cell, Row, Sweep, sweep_schema
+from emo_prune.evaluation.scored_model import ScoredModel, scored_model, subset_name
+from emo_prune.evaluation.scorer import Scorer
 
 __all__ = [
     "CategoryResult",
-    "Cell",
     "Comparison",
     "Control",
     "ControlKind",
@@ -40,20 +37,19 @@ __all__ = [
     "Gates",
     "Question",
     "Results",
-    "Row",
+    "ScoredModel",
+    "Scorer",
     "Settings",
-    "Sweep",
     "TaskResult",
     "Verdict",
     "against_control",
     "check_gates",
     "compare",
-    "evaluate",
-    "evaluate_loaded",
-    "evaluate_with",
+    "evaluation_prompts",
+    "flips",
     "judge",
+    "load_results",
     "refuse_overlap",
-    "results_schema",
-    "scorer",
-    "sweep_schema",
+    "scored_model",
+    "subset_name",
 ]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from emo_prune.errors import EvaluationError
-from emo_prune.evaluation.flips import Flip, flips
-from emo_prune.evaluation.matching import matched_questions, matched_tasks
-from emo_prune.evaluation.results import Results, TaskResult
+from emo_prune.artifacts import Part
+from emo_prune.errors import EvaluationError, Parameter
+from emo_prune.evaluation.results import (
+    Comparison,
+    Difference,
+    Question,
+    Results,
+    TaskResult,
+)
 from emo_prune.evaluation.statistics import (
     Estimate,
     interval,
@@ -21,72 +27,7 @@ from emo_prune.evaluation.statistics import (
     weighted_mean,
 )
 
-if TYPE_CHECKING:
-    from emo_prune.evaluation.controls import Control
-
 _SAME_PROMPTS = ("task", "num_fewshot", "answer", "protocol")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One category, or the headline, against the baseline.
-
-    `value` and `baseline` are over the `n` questions both answered. In the comparison's
-    unit: `difference` is value minus baseline, `stderr` its paired standard error,
-    `interval` the 95 % interval, `min_detectable_drop` what such a test would see with
-    80 % power (`statistics.min_detectable`); the last three are None if the metric is
-    no mean over questions. `recovery` is the value in per cent of the baseline's (the
-    other way round where lower is better; None if that divides by zero).
-
-    Of right or wrong answers, else None: the questions only the baseline has right
-    (`lost`), or only the model (`won`), and McNemar's exact p, that both are equally
-    likely. The headline's are over all its questions, each counting once.
-    """
-
-    name: str
-    in_headline: bool
-    value: float
-    baseline: float
-    difference: float
-    stderr: float | None
-    interval: tuple[float, float] | None
-    min_detectable_drop: float | None
-    recovery: float | None
-    n: int
-    lost: int | None
-    won: int | None
-    mcnemar_p: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Every category and the headline: their unweighted mean, variances added.
-
-    `num_unmatched`: questions only one of the two has answered (they count nowhere).
-    `flips`: what only one of the two has right, in every category. `controls`: the
-    model against experts that were not chosen for the task, where that was asked for.
-    """
-
-    model: str
-    baseline: str
-    metric: str
-    higher_is_better: bool
-    headline: Difference
-    categories: tuple[Difference, ...]
-    num_unmatched: int
-    flips: tuple[Flip, ...]
-    controls: tuple[Control, ...] = ()
-
-    @property
-    def unit(self) -> str:
-        """What differences are counted in; a point is a hundredth of the metric."""
-        return "points" if self.higher_is_better else self.metric
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object: all but the flips, which have a file of their own."""
-        whole = asdict(self)
-        del whole["flips"]
-        return whole
 
 
 def compare(results: Results, baseline: Results) -> Comparison:
@@ -109,7 +50,10 @@ def compare(results: Results, baseline: Results) -> Comparison:
         raise EvaluationError(
             "the two have no question in common",
             got=f"{results.model} and {baseline.model}",
-            hint="evaluate both with the same --limit and --data-dir",
+            hint=(
+                *("evaluate both with the same ", Parameter("limit")),
+                *(" and ", Parameter("data_dir")),
+            ),
         )
     rising = results.higher_is_better
     head = _Sides(
@@ -131,8 +75,77 @@ def compare(results: Results, baseline: Results) -> Comparison:
             for name, side in sides.items()
         ),
         num_unmatched=_num_scored(results) + _num_scored(baseline) - 2 * matched,
-        flips=tuple(flips(results, baseline)),
+        controls=(),
     )
+
+
+class Flip(Part, frozen=True, kw_only=True):
+    """A question that is right in one alone: `lost` if in the baseline, else `won`.
+
+    The answers are None where they are not known.
+    """
+
+    task: str
+    category: str
+    document_sha256: str
+    change: Literal["lost", "won"]
+    answer: str | None
+    baseline_answer: str | None
+
+
+def flips(results: Results, baseline: Results) -> tuple[Flip, ...]:
+    """Return the questions that only one of the two has right, in the results' order.
+
+    Only what is right or wrong flips; bits per byte and shares of a point do not.
+    """
+    return tuple(_flips(results, baseline))
+
+
+def _flips(results: Results, baseline: Results) -> Iterator[Flip]:
+    for mine, other in _matched_tasks(results, baseline):
+        pairs = list(_matched_questions(mine, other))
+        if not is_right_or_wrong([q.score for pair in pairs for q in pair]):
+            continue
+        for ours, theirs in pairs:
+            if ours.score != theirs.score:
+                yield Flip(
+                    task=mine.name,
+                    category=mine.category,
+                    document_sha256=ours.document_sha256,
+                    change="won" if ours.score else "lost",
+                    answer=ours.answer,
+                    baseline_answer=theirs.answer,
+                )
+
+
+def _matched_tasks(
+    results: Results, baseline: Results
+) -> Iterator[tuple[TaskResult, TaskResult]]:
+    """Yield the lm-eval tasks of both, by name."""
+    others = {task.name: task for task in baseline.tasks}
+    for task in results.tasks:
+        if task.name in others:
+            yield task, others[task.name]
+
+
+def _matched_questions(
+    mine: TaskResult, other: TaskResult
+) -> Iterator[tuple[Question, Question]]:
+    """Yield the questions of both, by document hash.
+
+    Of equal documents in one task the first goes with the first.
+    """
+    theirs = dict(_occurrences(other))
+    for key, question in _occurrences(mine):
+        if key in theirs:
+            yield question, theirs[key]
+
+
+def _occurrences(task: TaskResult) -> Iterator[tuple[tuple[str, int], Question]]:
+    seen: Counter[str] = Counter()
+    for question in task.questions:
+        yield (question.document_sha256, seen[question.document_sha256]), question
+        seen[question.document_sha256] += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,10 +185,10 @@ class _Sides:
 def _sides(category: str, results: Results, baseline: Results) -> _Sides | None:
     tasks = [
         (mine, other)
-        for mine, other in matched_tasks(results, baseline)
+        for mine, other in _matched_tasks(results, baseline)
         if mine.category == category
     ]
-    pairs = [pair for mine, other in tasks for pair in matched_questions(mine, other)]
+    pairs = [pair for mine, other in tasks for pair in _matched_questions(mine, other)]
     if pairs:
         ours = [mine.score for mine, _ in pairs]
         theirs = [other.score for _, other in pairs]
@@ -224,8 +237,8 @@ def _num_scored(results: Results) -> int:
 
 
 def _refuse_other_prompts(results: Results, baseline: Results) -> None:
-    mine = {"task": results.task, **asdict(results.settings)}
-    other = {"task": baseline.task, **asdict(baseline.settings)}
+    mine = {"task": results.task, **results.settings.to_dict()}
+    other = {"task": baseline.task, **baseline.settings.to_dict()}
     for key in _SAME_PROMPTS:
         if mine[key] != other[key]:
             raise EvaluationError(

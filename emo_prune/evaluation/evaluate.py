@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from emo_prune.architectures import MoEModel
 from emo_prune.architectures.opening import open_local
 from emo_prune.errors import EvaluationError, SettingsError
-from emo_prune.evaluation import Comparison, Results, compare, evaluate
-from emo_prune.evaluation.control_plans import (
+from emo_prune.evaluation.compare import compare
+from emo_prune.evaluation.controls import (
     PlannedControl,
     WantedControl,
     plan_controls,
 )
-from emo_prune.evaluation.masked_model import masked_model
-from emo_prune.evaluation.scoring import (
-    WhatToScore,
-    in_documents,
-    prompts_to_score,
-    say_if_truncated,
-)
-from emo_prune.evaluation.subject import Subject, subject
+from emo_prune.evaluation.overlap import evaluation_prompts, refuse_overlap
+from emo_prune.evaluation.results import Comparison, Results
+from emo_prune.evaluation.scored_model import ScoredModel as Subject
+from emo_prune.evaluation.scored_model import scored_model as subject
+from emo_prune.evaluation.scorer import Scorer
 from emo_prune.exports.export_selection import find_source
+from emo_prune.options import ScoringOptions
 from emo_prune.progress import Progress, Silent
-from emo_prune.tasks import EvaluationSet
+from emo_prune.tasks import EvaluationSet, Task, TaskOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateRequest(WhatToScore):
+class EvaluateRequest:
     """What to score, on what, and against what.
 
     baseline: a folder or Hub id; "source" is the checkpoint that the export records;
@@ -36,8 +36,27 @@ class EvaluateRequest(WhatToScore):
     then the baseline.
     """
 
+    model: str
+    task: Task
+    options: TaskOptions = field(default_factory=TaskOptions)
+    limit: int | None = None
+    allow_overlap: bool = False
+    device: str | None = None
+    dtype: str = "auto"
+    batch_size: int | None = None
+    share_prefixes: bool = True
     baseline: str | None = None
     controls: tuple[WantedControl, ...] = ()
+
+    def scoring(self, progress: Progress) -> ScoringOptions:
+        """Return how models are scored."""
+        return ScoringOptions(
+            device=self.device,
+            dtype=self.dtype,
+            batch_size=self.batch_size,
+            share_prefixes=self.share_prefixes,
+            progress=progress,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +138,10 @@ def _prepare(request: EvaluateRequest, progress: Progress) -> _Job:
         )
     documents = model.documents | (baseline.documents if baseline else frozenset())
     documents = documents.union(*(control.documents for control in controls))
-    scored = prompts_to_score(request, model, documents, progress)
+    scored = evaluation_prompts(
+        request.task, request.options, request.limit, model, progress
+    )
+    refuse_overlap(scored, documents, allow=request.allow_overlap, progress=progress)
     return _Job(
         request=request,
         model=model,
@@ -171,26 +193,15 @@ def _controlled(
     job: _Job, whole: Subject, source: MoEModel, results: Results, progress: Progress
 ) -> Comparison:
     """Score the source with all its experts and with those of each control."""
-    with masked_model(job.request, whole, source, job.scored, progress) as model:
-        comparison = compare(results, model.whole())
-        found = tuple(one.score(results, model) for one in job.controls)
+    del source
+    options = job.request.scoring(progress)
+    with Scorer.load(whole.folder, whole.name, options) as scorer:
+        comparison = compare(results, scorer.score(job.scored, whole.name))
+        found = tuple(one.score(results, scorer, job.scored) for one in job.controls)
     return replace(comparison, controls=found)
 
 
 def _score(job: _Job, model: Subject, progress: Progress) -> Results:
-    progress.say(f"loading {model.name}")
-    total = sum(len(part.document_sha256) for part in job.scored.tasks)
-    with progress.track(f"scoring {model.name}", total, "documents") as advance:
-        results = evaluate(
-            str(model.folder),
-            job.scored,
-            name=model.name,
-            batch_size=job.request.batch_size,
-            share_prefixes=job.request.share_prefixes,
-            device=job.request.device,
-            dtype=job.request.dtype,
-            progress=in_documents(advance, total),
-            say=progress.say,
-        )
-    say_if_truncated(results, progress)
-    return results
+    options = job.request.scoring(progress)
+    with Scorer.load(model.folder, model.name, options) as scorer:
+        return scorer.score(job.scored, model.name)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
-from emo_prune.errors import EvaluationError, GateFailed
-from emo_prune.evaluation.compare import Comparison, Difference
+from emo_prune.errors import EvaluationError, GateFailed, Parameter
+from emo_prune.evaluation.results import Comparison, Difference, Verdict
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
+from emo_prune.options import EvaluateOptions
+from emo_prune.options.values import (
+    check_confidence,
+    check_limit,
+    rise_in_percent,
+    share_in_percent,
+)
+
+GateName = Literal["--max-drop", "--min-recovery", "--max-ppl-increase"]
 
 _MOST_BITS = 1000.0  # 2 to this power is still a float
 
@@ -25,7 +33,7 @@ class Gates:
     cannot see the drop it guards against fails.
 
     Raises:
-        EvaluationError: a limit is not a finite number, or the confidence not between
+        SettingsError: a limit is not a finite number, or the confidence not between
             0 and 1.
     """
 
@@ -38,65 +46,28 @@ class Gates:
     def __post_init__(self) -> None:
         for name in ("max_drop", "min_recovery", "max_ppl_increase"):
             limit = getattr(self, name)
-            if limit is not None and not math.isfinite(limit):
-                raise EvaluationError(
-                    "a gate is not a number",
-                    where=_option(name),
-                    got=str(limit),
-                    hint=f"try {_option(name)} {_EXAMPLES[name]}",
-                )
-        if self.confidence is not None and not 0 < self.confidence < 1:
-            raise EvaluationError(
-                "a confidence is a share between 0 and 1",
-                where="--confidence",
-                got=str(self.confidence),
-                expected="0.95, for instance",
-                hint="try --confidence 0.95",
-            )
+            if limit is not None:
+                check_limit(limit, Parameter(name))
+        if self.confidence is not None:
+            check_confidence(self.confidence)
+
+    @classmethod
+    def of(cls, options: EvaluateOptions) -> Gates:
+        """Return the gates that were asked for."""
+        left, rise = options.min_recovery, options.max_ppl_increase
+        return cls(
+            max_drop=options.max_drop,
+            min_recovery=None if left is None else share_in_percent(left),
+            max_ppl_increase=None if rise is None else rise_in_percent(rise),
+            confidence=options.confidence,
+            strict=options.strict,
+        )
 
     @property
     def any(self) -> bool:
-        """Tell whether there is anything to judge."""
+        """Whether there is anything to judge."""
         limits = (self.max_drop, self.min_recovery, self.max_ppl_increase)
         return any(limit is not None for limit in limits)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """One gate, judged.
-
-    `judged` is held against `limit`; `guarded` and `detectable` are losses in the same
-    unit: the one the gate is to catch, and the smallest one that a paired test at 95 %
-    would see with 80 % power on these questions (None if that is not known). `figures`
-    and `rule` say in words what was found and what was asked.
-    """
-
-    gate: str
-    where: str
-    unit: str
-    limit: float
-    judged: float | None
-    confidence: float | None
-    guarded: float
-    detectable: float | None
-    met: bool
-    strict: bool
-    figures: str
-    rule: str
-
-    @property
-    def sees(self) -> bool:
-        """Tell whether the test would see the loss that the gate is to catch."""
-        return self.detectable is not None and self.detectable <= self.guarded
-
-    @property
-    def passed(self) -> bool:
-        """Tell whether the gate is met and, if strict, able to see."""
-        return self.met and (self.sees or not self.strict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of results."""
-        return {**asdict(self), "sees": self.sees, "passed": self.passed}
 
 
 def judge(comparison: Comparison, gates: Gates) -> tuple[Verdict, ...]:
@@ -123,49 +94,115 @@ def check_gates(verdicts: Sequence[Verdict]) -> None:
         GateFailed: with the figures; exit code 3.
     """
     for verdict in verdicts:
+        gate = Parameter(verdict.gate.removeprefix("--").replace("-", "_"))
         if not verdict.met:
+            before, after = _BREACHES[verdict.gate]
             raise GateFailed(
-                _BREACHES[verdict.gate],
+                (before, gate, after),
                 where=verdict.where,
                 got=verdict.figures,
                 expected=verdict.rule,
-                hint="keep more experts (--keep), or calibrate on more examples",
+                hint=(
+                    *("keep more experts (", Parameter("keep")),
+                    "), or calibrate on more examples",
+                ),
             )
         if not verdict.passed:
             raise GateFailed(
-                f"{verdict.gate} cannot see the loss it guards against",
+                (gate, " cannot see the loss it guards against"),
                 where=verdict.where,
-                got=smallest_seen(verdict),
+                got=_smallest_seen(verdict),
                 expected=f"at most {verdict.guarded:g} {verdict.unit}",
-                hint="score more questions, or leave --strict out",
+                hint=(
+                    *("score more questions, or leave ", Parameter("strict")),
+                    " out",
+                ),
             )
 
 
-def smallest_seen(verdict: Verdict) -> str:
-    """Say which loss the questions would show four times out of five."""
+def gate_name(verdict: Verdict) -> str:
+    """Return the gate as it would be typed."""
+    return f"{verdict.gate} {verdict.limit:g}"
+
+
+def gate_outcome(verdict: Verdict) -> str:
+    """Return "passed" or "FAILED"."""
+    return "passed" if verdict.passed else "FAILED"
+
+
+def gate_sight(verdict: Verdict) -> str:
+    """Say which loss these questions would show, and whether that is enough."""
+    if verdict.detectable is None:
+        sight = "no standard error, so no loss is sure to be seen"
+    else:
+        sight = f"sees losses from {verdict.detectable:.2f} {verdict.unit} (80 % power)"
+    if verdict.sees:
+        return sight
+    return f"{sight}: cannot see {verdict.guarded:g} {verdict.unit}"
+
+
+def gate_line(verdict: Verdict) -> str:
+    """Return one line: the gate, its outcome, what was found, and what it could see."""
+    return (
+        f"{gate_name(verdict)}: {gate_outcome(verdict)}: {verdict.figures} "
+        f"({verdict.rule}); {gate_sight(verdict)}"
+    )
+
+
+def _smallest_seen(verdict: Verdict) -> str:
     if verdict.detectable is None:
         return "no standard error, so no loss that is sure to be seen"
     return f"{verdict.detectable:.2f} {verdict.unit} as the smallest loss that is seen"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A gate's figures, in its unit; see `Verdict`."""
+
+    unit: str
+    limit: float
+    judged: float | None
+    guarded: float
+    detectable: float | None
+    met: bool
+    figures: str
+    rule: str
+
+    def verdict(self, gate: GateName, comparison: Comparison, gates: Gates) -> Verdict:
+        head = comparison.headline
+        sees = self.detectable is not None and self.detectable <= self.guarded
+        return Verdict(
+            gate=gate,
+            where=f"{comparison.model} against {comparison.baseline}, {head.name}",
+            unit=self.unit,
+            limit=self.limit,
+            judged=self.judged,
+            confidence=gates.confidence,
+            guarded=self.guarded,
+            detectable=self.detectable,
+            met=self.met,
+            strict=gates.strict,
+            figures=self.figures,
+            rule=self.rule + _sure(gates),
+            sees=sees,
+            passed=self.met and (sees or not gates.strict),
+        )
+
+
 def _drop(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
     head, unit = comparison.headline, comparison.unit
     lost = _lost(comparison, gates)
-    return Verdict(
-        gate="--max-drop",
-        where=_where(comparison),
+    band = _band(head, gates)
+    return _Judged(
         unit=unit,
         limit=limit,
         judged=lost,
-        confidence=gates.confidence,
         guarded=limit,
         detectable=head.min_detectable_drop,
         met=lost <= limit,
-        strict=gates.strict,
-        figures=f"{head.difference:+.2f}{_band(head, gates)} {unit} on {head.n} "
-        "questions",
-        rule=f"at most {limit:g} {unit} lost{_sure(gates)}",
-    )
+        figures=f"{head.difference:+.2f}{band} {unit} on {head.n} questions",
+        rule=f"at most {limit:g} {unit} lost",
+    ).verdict("--max-drop", comparison, gates)
 
 
 def _recovery(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
@@ -179,48 +216,48 @@ def _recovery(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
         at_worst = _left(comparison, head.min_detectable_drop)
         seen = None if at_worst is None else 100 - at_worst
     share = "no baseline" if left is None else f"{left:.1f} %"
-    return Verdict(
-        gate="--min-recovery",
-        where=_where(comparison),
+    return _Judged(
         unit="%",
         limit=limit,
         judged=left,
-        confidence=gates.confidence,
         guarded=100 - limit,
         detectable=seen,
         met=left is not None and left >= limit,
-        strict=gates.strict,
         figures=f"{share} of the baseline's {head.baseline:.4f} on {head.n} questions",
-        rule=f"at least {limit:g} %{_sure(gates)}",
-    )
+        rule=f"at least {limit:g} %",
+    ).verdict("--min-recovery", comparison, gates)
 
 
 def _perplexity(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
     """Judge 2 to the difference: perplexity per byte is 2 to the bits per byte."""
     if comparison.metric != "bits_per_byte":
-        raise EvaluationError(
-            "perplexity per byte is known of texts only",
-            where="--max-ppl-increase",
-            got=f"{comparison.metric} as the figure",
-            expected="bits_per_byte",
-            hint="use --max-drop, or --examples with text or completions",
-        )
+        raise no_perplexity(comparison.metric)
     head = comparison.headline
     increase = _increase(_lost(comparison, gates))
     seen = head.min_detectable_drop
-    return Verdict(
-        gate="--max-ppl-increase",
-        where=_where(comparison),
+    return _Judged(
         unit="%",
         limit=limit,
         judged=increase,
-        confidence=gates.confidence,
         guarded=limit,
         detectable=None if seen is None else _increase(seen),
         met=increase <= limit,
-        strict=gates.strict,
         figures=f"{increase:+.2f} % perplexity per byte on {head.n} texts",
-        rule=f"at most {limit:+g} %{_sure(gates)}",
+        rule=f"at most {limit:+g} %",
+    ).verdict("--max-ppl-increase", comparison, gates)
+
+
+def no_perplexity(metric: str) -> EvaluationError:
+    """Return the error for perplexity asked of what has none."""
+    return EvaluationError(
+        "perplexity per byte is known of texts only",
+        where=Parameter("max_ppl_increase"),
+        got=f"{metric} as the figure",
+        expected="bits_per_byte",
+        hint=(
+            *("use ", Parameter("max_drop"), ", or ", Parameter("examples")),
+            " with text or completions",
+        ),
     )
 
 
@@ -233,9 +270,12 @@ def _lost(comparison: Comparison, gates: Gates) -> float:
     if head.stderr is None:
         raise EvaluationError(
             "this figure has no interval to judge",
-            where="--confidence",
+            where=Parameter("confidence"),
             got=f"{comparison.metric} on {head.n} questions",
-            hint="leave --confidence out, or score more questions",
+            hint=(
+                *("leave ", Parameter("confidence")),
+                " out, or score more questions",
+            ),
         )
     return lost + two_sided(gates.confidence) * head.stderr
 
@@ -252,11 +292,6 @@ def _increase(bits: float) -> float:
     return 100 * (2 ** min(bits, _MOST_BITS) - 1)
 
 
-def _where(comparison: Comparison) -> str:
-    head = comparison.headline
-    return f"{comparison.model} against {comparison.baseline}, {head.name}"
-
-
 def _band(head: Difference, gates: Gates) -> str:
     if head.stderr is None:
         return ""
@@ -270,13 +305,8 @@ def _sure(gates: Gates) -> str:
     return f", at {100 * gates.confidence:g} % confidence"
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-_EXAMPLES = {"max_drop": "1.0", "min_recovery": "95%", "max_ppl_increase": "2%"}
 _BREACHES = {
-    "--max-drop": "more is lost than --max-drop allows",
-    "--min-recovery": "less is left than --min-recovery asks",
-    "--max-ppl-increase": "perplexity rose by more than --max-ppl-increase allows",
+    "--max-drop": ("more is lost than ", " allows"),
+    "--min-recovery": ("less is left than ", " asks"),
+    "--max-ppl-increase": ("perplexity rose by more than ", " allows"),
 }

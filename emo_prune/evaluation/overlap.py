@@ -1,13 +1,39 @@
-"""Never score a model on the documents its experts were chosen on."""
+"""What a model is asked, and that none of it has chosen its experts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emo_prune.errors import CalibrationOverlap
-from emo_prune.tasks import EvaluationSet
+from emo_prune.errors import CalibrationOverlap, Parameter
+from emo_prune.evaluation.scored_model import ScoredModel
+from emo_prune.progress import SILENT, Progress
+from emo_prune.routing.calibration import chat_template
+from emo_prune.tasks import EvaluationSet, Task, TaskOptions, evaluation_set
 
 _SHOWN = 200  # characters of the example
+
+
+def evaluation_prompts(
+    task: Task,
+    prompts: TaskOptions,
+    limit: int | None,
+    model: ScoredModel,
+    progress: Progress = SILENT,
+) -> EvaluationSet:
+    """Build what a task asks a model; `messages` go through its tokenizer's template.
+
+    limit: documents of each lm-eval task; None is all.
+
+    Raises:
+        EmoPruneError: the task, its data or the tokenizer cannot be used.
+    """
+    progress.say(f"building the prompts of {task.name}")
+    render = None
+    if task.kind == "examples":
+        from emo_prune.models.loading import load_tokenizer
+
+        render = chat_template(load_tokenizer(model.folder))
+    return evaluation_set(task, prompts, limit, render_messages=render)
 
 
 def refuse_overlap(
@@ -15,6 +41,7 @@ def refuse_overlap(
     calibration_sha256: Iterable[str],
     *,
     allow: bool = False,
+    progress: Progress = SILENT,
 ) -> int:
     """Return how many scored documents calibrated; refuse them unless allowed.
 
@@ -22,7 +49,8 @@ def refuse_overlap(
         evaluation: what is to be scored.
         calibration_sha256: `CalibrationSet.document_sha256`, or what a selection
             recorded of it.
-        allow: count, but do not raise.
+        allow: count and tell of them, but do not raise.
+        progress: is told.
 
     Raises:
         CalibrationOverlap: with the number and an example.
@@ -38,13 +66,18 @@ def refuse_overlap(
         part, number = shared[0]
         document = part.task.eval_docs[number]
         text = part.task.doc_to_text(document) or part.task.doc_to_target(document)
-        total = sum(len(part.document_sha256) for part in evaluation.tasks)
         raise CalibrationOverlap(
-            f"{len(shared)} of the {total} documents to be scored chose the experts",
+            f"{len(shared)} of the {len(evaluation.document_sha256)} documents to be "
+            "scored chose the experts",
             where=evaluation.task.name,
             got=f"{part.name}, document {number}: {str(text)[:_SHOWN]!r}",
             expected="documents that did not calibrate",
-            hint="score another split (--protocol as in select) or other examples; "
-            "--allow-overlap scores them nevertheless",
+            hint=(
+                *("score another split (", Parameter("protocol")),
+                " as in select) or other examples; ",
+                *(Parameter("allow_overlap", True), " scores them nevertheless"),
+            ),
         )
+    if shared:
+        progress.say(f"{len(shared)} documents to be scored have chosen experts")
     return len(shared)

@@ -1,44 +1,41 @@
-"""What an evaluation found, question by question, and its JSON form."""
+"""`results.json`: what an evaluation found, and what it means against a baseline."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
-from emo_prune.errors import EvaluationError
-from emo_prune.evaluation.statistics import Estimate
-from emo_prune.files import readable_json
+from msgspec import UNSET, Meta, UnsetType
 
-if TYPE_CHECKING:
-    from emo_prune.evaluation.compare import Comparison
-    from emo_prune.evaluation.gates import Verdict
+from emo_prune.artifacts import Count, Document, Part, Positive, Sha256
+from emo_prune.errors import EmoPruneError, EvaluationError
+from emo_prune.facts import Versions
 
-SCHEMA = "emo-prune/results/1"
+ControlKind = Literal["random", "other-task"]
+
+Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Part, frozen=True, kw_only=True):
     """One scored document: 1.0 or 0.0 for accuracy; bits per byte for a text.
 
-    `weight` is its share of the mean: 1, or the bytes of a text. `answer` is what the
-    model chose or wrote, None where nothing is answered.
+    document_sha256: of the question and its options. weight: its share of the mean: 1,
+    or the bytes of a text. answer: what the model chose or wrote, None where nothing is
+    answered.
     """
 
-    document_sha256: str
+    document_sha256: Sha256
     score: float
-    weight: float = 1.0
+    weight: Annotated[float, Meta(gt=0)] = 1.0
     answer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskResult:
+class TaskResult(Part, frozen=True, kw_only=True):
     """One lm-eval task. `metrics` holds all that lm-eval reports ("acc,none", ...).
 
-    `questions` is empty if the metric is no mean over questions (F1 over a corpus).
+    metric: the first that lm-eval lists for the task. questions: empty if the metric is
+    no mean over questions (F1 over a corpus).
     """
 
     name: str
@@ -47,16 +44,15 @@ class TaskResult:
     higher_is_better: bool
     value: float
     stderr: float | None
-    n: int
+    n: Count
     metrics: Mapping[str, float]
     questions: tuple[Question, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CategoryResult:
+class CategoryResult(Part, frozen=True, kw_only=True):
     """One category: the mean over all its questions.
 
-    `num_tasks` lm-eval tasks (subjects of MMLU) are pooled in it; of several the
+    num_tasks: lm-eval tasks (subjects of MMLU) that are pooled in it; of several the
     standard error is that of `statistics.pooled_mean`, tasks being clusters.
     """
 
@@ -64,35 +60,133 @@ class CategoryResult:
     in_headline: bool
     value: float
     stderr: float | None
-    n: int
-    num_tasks: int
-
-    @property
-    def estimate(self) -> Estimate:
-        """The figure without its name."""
-        return Estimate(value=self.value, stderr=self.stderr, n=self.n)
+    n: Count
+    num_tasks: Positive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What decides the prompts and how the model reads them."""
+class Settings(Part, frozen=True, kw_only=True):
+    """What decides the prompts and how the model reads them.
 
-    num_fewshot: int
-    answer: str
-    protocol: str
-    limit: int | None
-    max_length: int
+    limit: documents of each lm-eval task; None is all. max_length: context in tokens.
+    """
+
+    num_fewshot: Count
+    answer: Literal["letter", "text"]
+    protocol: Literal["standard", "emo"]
+    limit: Positive | None
+    max_length: Positive
     dtype: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
+class Difference(Part, frozen=True, kw_only=True):
+    """One category, or the headline, against the baseline.
+
+    `value` and `baseline` are over the `n` questions both answered. In the comparison's
+    unit: `difference` is value minus baseline, `stderr` its paired standard error,
+    `interval` the 95 % interval, `min_detectable_drop` what such a test would see with
+    80 % power (`statistics.min_detectable`); the last three are None if the metric is
+    no mean over questions. `recovery` is the value in per cent of the baseline's (the
+    other way round where lower is better; None if that divides by zero).
+
+    Of right or wrong answers, else None: the questions only the baseline has right
+    (`lost`), or only the model (`won`), and McNemar's exact p, that both are equally
+    likely. The headline's are over all its questions, each counting once.
+    """
+
+    name: str
+    in_headline: bool
+    value: float
+    baseline: float
+    difference: float
+    stderr: float | None
+    interval: tuple[float, float] | None
+    min_detectable_drop: float | None
+    recovery: float | None
+    n: Count
+    lost: Count | None
+    won: Count | None
+    mcnemar_p: Probability | None
+
+
+class Control(Part, frozen=True, kw_only=True):
+    """A model against as many experts that were not chosen for the task.
+
+    `headline` and `categories` have the control's figures as `baseline`. Of several
+    choices (random ones, by `seeds`) that is the mean over them, question by question;
+    `values` are the headline of each.
+    """
+
+    kind: ControlKind
+    name: str
+    seeds: tuple[Count, ...]
+    values: Annotated[tuple[float, ...], Meta(min_length=1)]
+    headline: Difference
+    categories: tuple[Difference, ...]
+
+
+class Comparison(Part, frozen=True, kw_only=True):
+    """Every category and the headline: their unweighted mean, variances added.
+
+    num_unmatched: questions only one of the two has answered (they count nowhere).
+    controls: the model against experts that were not chosen for the task, where that
+    was asked for.
+    """
+
+    model: str
+    baseline: str
+    metric: str
+    higher_is_better: bool
+    headline: Difference
+    categories: tuple[Difference, ...]
+    num_unmatched: Count
+    controls: tuple[Control, ...] | UnsetType = UNSET
+
+    @property
+    def unit(self) -> str:
+        """What differences are counted in; a point is a hundredth of the metric."""
+        return "points" if self.higher_is_better else self.metric
+
+
+class Verdict(Part, frozen=True, kw_only=True):
+    """One gate, judged.
+
+    `judged` is held against `limit`; `guarded` and `detectable` are losses in the same
+    unit: the one the gate is to catch, and the smallest one that a paired test at 95 %
+    would see with 80 % power on these questions (None if that is not known). confidence
+    is that of the interval whose worse end is judged; None judges the point estimate.
+    `figures` and `rule` say in words what was found and what was asked.
+
+    met: the limit is kept. sees: such a test would see the loss that the gate is to
+    catch. passed: the gate is met and, if strict, able to see.
+    """
+
+    gate: Literal["--max-drop", "--min-recovery", "--max-ppl-increase"]
+    where: str
+    unit: str
+    limit: float
+    judged: float | None
+    confidence: float | None
+    guarded: float
+    detectable: float | None
+    met: bool
+    strict: bool
+    figures: str
+    rule: str
+    sees: bool
+    passed: bool
+
+
+class Results(Document, frozen=True, kw_only=True, tag="emo-prune/results/1"):
     """An evaluation. `value` is the unweighted mean over the headline's categories.
 
-    `num_truncated`: prompts longer than the model's context, cut on the left.
-    `prompts_sha256` covers every string the model was given, `documents_sha256` every
-    document's hash and its gold answer.
+    num_truncated: prompts longer than the model's context, cut on the left.
+    prompts_sha256 covers every string the model was given, documents_sha256 every
+    document's hash and its gold answer. comparison, gates: unset without a baseline, or
+    without gates.
     """
+
+    error: ClassVar[type[EmoPruneError]] = EvaluationError
+    made_by: ClassVar[str] = "eval"
 
     model: str
     task: str
@@ -101,93 +195,32 @@ class Results:
     higher_is_better: bool
     value: float
     stderr: float | None
-    n: int
-    categories: tuple[CategoryResult, ...]
-    tasks: tuple[TaskResult, ...]
-    num_truncated: int
-    prompts_sha256: str
-    documents_sha256: str
-    versions: Mapping[str, str]
+    n: Count
+    categories: Annotated[tuple[CategoryResult, ...], Meta(min_length=1)]
+    tasks: Annotated[tuple[TaskResult, ...], Meta(min_length=1)]
+    num_truncated: Count
+    prompts_sha256: Sha256
+    documents_sha256: Sha256
+    versions: Versions
+    comparison: Comparison | UnsetType = UNSET
+    gates: tuple[Verdict, ...] | UnsetType = UNSET
 
-    def to_dict(
-        self, comparison: Comparison | None = None, verdicts: Sequence[Verdict] = ()
-    ) -> dict[str, Any]:
-        """Return the JSON object that `results.schema.json` describes."""
-        value = {"schema": SCHEMA, **plain(asdict(self))}
-        if comparison is not None:
-            value["comparison"] = plain(comparison.to_dict())
-        if verdicts:
-            value["gates"] = [verdict.to_dict() for verdict in verdicts]
-        return value
-
-    def to_json(
-        self, comparison: Comparison | None = None, verdicts: Sequence[Verdict] = ()
-    ) -> str:
-        """Return deterministic JSON text: no clock, host or path."""
-        return readable_json(self.to_dict(comparison, verdicts))
-
-    @classmethod
-    def from_json(cls, text: str, where: object = None) -> Results:
-        """Read what `to_json` wrote; a comparison stored beside it is ignored.
-
-        Raises:
-            EvaluationError: not JSON, or not by the schema.
-        """
-        import fastjsonschema
-
-        try:
-            value = json.loads(text)
-            _validator()(value)
-        except (json.JSONDecodeError, fastjsonschema.JsonSchemaValueException) as error:
-            raise EvaluationError(
-                "these are no results of an evaluation",
-                where=where,
-                got=str(error),
-                expected=f"JSON with schema {SCHEMA}",
-                hint="write them anew with `emo-prune eval`",
-            ) from error
-        return cls.from_dict(value)
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Results:
-        """Read a JSON object that the schema holds for."""
-        own = {field.name: value[field.name] for field in fields(cls)}
-        return cls(
-            **own
-            | {
-                "settings": Settings(**value["settings"]),
-                "categories": tuple(CategoryResult(**c) for c in value["categories"]),
-                "tasks": tuple(
-                    TaskResult(
-                        **t
-                        | {"questions": tuple(Question(**q) for q in t["questions"])}
-                    )
-                    for t in value["tasks"]
-                ),
-            }
+    def __repr__(self) -> str:
+        spread = "" if self.stderr is None else f" ± {self.stderr:.4f}"
+        return (
+            f"Results({self.model} on {self.task}: {self.metric} {self.value:.4f}"
+            f"{spread}, {self.n} questions)"
         )
 
-
-@cache
-def results_schema() -> dict[str, Any]:
-    """Return the JSON Schema of results, as shipped in the package."""
-    file = resources.files("emo_prune.evaluation") / "results.schema.json"
-    schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return schema
+    @classmethod
+    def _title(cls) -> str:
+        return "results file"
 
 
-@cache
-def _validator() -> Callable[[Any], Any]:
-    import fastjsonschema
+def load_results(path: str | Path) -> Results:
+    """Read a results.json.
 
-    validate: Callable[[Any], Any] = fastjsonschema.compile(results_schema())
-    return validate
-
-
-def plain(value: Any) -> Any:
-    """Return a value with lists for tuples, as JSON has it."""
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return value
+    Raises:
+        EvaluationError: it is missing, or not results.
+    """
+    return Results.load(path)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 POWER = 0.80
@@ -33,7 +32,7 @@ class Estimate:
 
 def two_sided(confidence: float) -> float:
     """Return how many standard errors a normal interval reaches to either side."""
-    return float(stats.norm.ppf((1 + confidence) / 2))
+    return _normal_quantile((1 + confidence) / 2)
 
 
 def interval(
@@ -58,7 +57,7 @@ def min_detectable(stderr: float | None) -> float | None:
     """
     if stderr is None:
         return None
-    return (two_sided(CONFIDENCE) + float(stats.norm.ppf(POWER))) * stderr
+    return (two_sided(CONFIDENCE) + _normal_quantile(POWER)) * stderr
 
 
 def mcnemar_p(lost: int, won: int) -> float:
@@ -70,6 +69,8 @@ def mcnemar_p(lost: int, won: int) -> float:
     """
     if lost + won == 0:
         return 1.0
+    from scipy import stats  # slow to import
+
     return float(stats.binomtest(lost, lost + won).pvalue)
 
 
@@ -158,3 +159,9 @@ def mean_of(parts: Sequence[Estimate]) -> Estimate:
         stderr=math.hypot(*known) / len(parts) if complete else None,
         n=sum(part.n for part in parts),
     )
+
+
+def _normal_quantile(probability: float) -> float:
+    from scipy import stats  # slow to import
+
+    return float(stats.norm.ppf(probability))

@@ -10,7 +10,7 @@ from typing import Any
 from emo_prune.architectures import MoEModel, fingerprint, prune_config
 from emo_prune.architectures.subset import subset_tensors
 from emo_prune.checkpoint import (
-    DTYPE_BITS,
+    DTYPES,
     ByteSource,
     Checkpoint,
     OutputTensor,
@@ -155,7 +155,7 @@ def in_shards(
 ) -> tuple[Shard, ...]:
     """Divide tensors over files of at most so many bytes of data."""
     # wider dtypes first, so that each tensor starts at a multiple of its size
-    aligned = sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
+    aligned = sorted(tensors, key=lambda tensor: -DTYPES[tensor.dtype].bits)
     return plan_shards(aligned, max_shard_bytes)
 
 

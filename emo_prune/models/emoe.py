@@ -19,7 +19,7 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils import can_return_tuple
 
-from emo_prune.architectures.carved import PLAIN
+from emo_prune.architectures.feed_forward import PLAIN
 from emo_prune.models.carved_layer import (
     CarvedExperts,
     EmoeBlock,

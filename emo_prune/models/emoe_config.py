@@ -9,8 +9,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from emo_prune.architectures.carved import GATED, PLAIN
-from emo_prune.architectures.feed_forward import feed_forward_size
+from emo_prune.architectures.feed_forward import GATED, PLAIN, feed_forward_size
 from emo_prune.models.configs import bad_key
 
 _SIZES = (

@@ -250,24 +250,28 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
     )
     max_drop: float | None = option(
         default=None,
+        check="emo_prune.options.values:check_limit",
         help="Exit with 3 if more points are lost against the baseline (or else the "
         "source).",
         panel=GATES,
     )
     min_recovery: str | float | None = option(
         default=None,
+        check="emo_prune.options.values:share_in_percent",
         help="Exit with 3 if less of the baseline's figure (or else the source's) is "
         "left: 95% or 0.95.",
         panel=GATES,
     )
     max_ppl_increase: str | float | None = option(
         default=None,
+        check="emo_prune.options.values:rise_in_percent",
         help="Exit with 3 if perplexity per byte rises by more per cent; for texts: 2% "
         "or 2.",
         panel=GATES,
     )
     confidence: float | None = option(
         default=None,
+        check="emo_prune.options.values:check_confidence",
         help="Judge the worse end of this interval: 0.95. (default: the point "
         "estimate)",
         panel=GATES,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from emo_prune.evaluation import Verdict
+from emo_prune.evaluation.gates import gate_line, gate_name, gate_sight
 from emo_prune.reports.figures import FLIPS, Row, rows, titles
-from emo_prune.reports.gates import gate_line, gate_name, gate_sight
 from emo_prune.reports.outcome import Outcome
 
 # All that XML 1.0 cannot hold, not even escaped (its production 2, Char).

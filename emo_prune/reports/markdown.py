@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from emo_prune.evaluation.gates import gate_name, gate_outcome, gate_sight
 from emo_prune.reports.figures import FLIPS, against_controls, rows, titles
-from emo_prune.reports.gates import gate_name, gate_outcome, gate_sight
 from emo_prune.reports.outcome import Outcome
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~<>&!])")

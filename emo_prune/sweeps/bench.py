@@ -10,14 +10,12 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emo_prune.architectures import MoEModel
 from emo_prune.errors import SweepError
-from emo_prune.evaluation import Results
-from emo_prune.evaluation.masked_model import routing_as
-from emo_prune.evaluation.scoring import lent, score_named
-from emo_prune.evaluation.subject import Subject
+from emo_prune.evaluation import Results, Scorer
+from emo_prune.evaluation.scored_model import ScoredModel as Subject
 from emo_prune.files import digest_of, versions
 from emo_prune.progress import Progress
 from emo_prune.routing.streamed import resolved_dtype
@@ -27,9 +25,6 @@ from emo_prune.sweeps.cells import CellOptions
 from emo_prune.sweeps.prompts import Prompts
 from emo_prune.sweeps.tasks import SweepTask
 from emo_prune.tasks import EvaluationSet
-
-if TYPE_CHECKING:
-    from emo_prune.evaluation.language_model import ScoringLM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +95,7 @@ class Bench:
         self._model: Any = None
         self._loaded: Path | None = None
         self._lent = ExitStack()
-        self._lm: ScoringLM | None = None
-        self._task: SweepTask | None = None
+        self._scorer: Scorer | None = None
 
     def run(self, order: Count | Score) -> Done:
         """Do an order.
@@ -117,15 +111,15 @@ class Bench:
             started = time.monotonic()
             found = self._count(order)
         else:
-            lm = self._lend(order)
+            scorer = self._lend(order)
             started = time.monotonic()
-            found = self._score(lm, order)
+            found = self._score(scorer, order)
         return Done(found=found, seconds=time.monotonic() - started)
 
     def close(self) -> None:
-        """Take the model back from the task it is lent to; tokens are forgotten."""
+        """Take the model back from lm-eval; tokens are forgotten."""
         self._lent.close()
-        self._lm = self._task = None
+        self._scorer = None
 
     def _load(self, subject: Subject) -> None:
         """Have a model in memory, in place of the one before."""
@@ -144,16 +138,21 @@ class Bench:
         )
         self._loaded = subject.folder
 
-    def _lend(self, order: Score) -> ScoringLM:
-        """Return the model as lm-eval takes it; lent anew for each task."""
-        if self._lm is None or self._task != order.task:
-            self.close()
-            folder = order.subject.folder
-            self._lm = self._lent.enter_context(
-                lent(self._model, folder, self._options, self._watcher)
+    def _lend(self, order: Score) -> Scorer:
+        """Return the model as lm-eval takes it."""
+        from emo_prune.models.loading import load_tokenizer
+
+        if self._scorer is None:
+            self._scorer = self._lent.enter_context(
+                Scorer(
+                    self._model,
+                    load_tokenizer(order.subject.folder),
+                    batch_size=self._options.batch_size,
+                    share_prefixes=self._options.share_prefixes,
+                    progress=self._watcher,
+                )
             )
-            self._task = order.task
-        return self._lm
+        return self._scorer
 
     def _count(self, order: Count) -> ScoresFile:
         from emo_prune.routing import observe
@@ -179,11 +178,13 @@ class Bench:
             layers=tuple(layers),
         )
 
-    def _score(self, lm: ScoringLM, order: Score) -> Results:
+    def _score(self, scorer: Scorer, order: Score) -> Results:
         scored = self._prompts.scored(order.task)
         _check_same(order, documents_digest(scored))
-        with routing_as(self._model, self._opened, order.selection):
-            return score_named(lm, scored, order.name, self._watcher)
+        chosen = order.selection
+        if chosen is None:
+            return scorer.score(scored, order.name)
+        return scorer.score(scored, order.name, chosen.kept, chosen.top_k)
 
 
 def _check_same(order: Count | Score, sha256: str) -> None:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emo_prune.architectures import MoEModel
-from emo_prune.evaluation.scoring import ScoringOptions
-from emo_prune.evaluation.subject import Subject
+from emo_prune.evaluation.scored_model import ScoredModel as Subject
 from emo_prune.options import ReselectOptions
 from emo_prune.selection import Budget, Selection, needs_outputs, read_scores
 from emo_prune.selection.selecting import select_again
 from emo_prune.sweeps.state import SweepState
 from emo_prune.sweeps.tasks import SweepTask
+from emo_prune.tasks import TaskOptions
 
 FULL = "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellOptions(ScoringOptions):
+class CellOptions:
     """How every cell of a sweep is counted and scored."""
 
+    options: TaskOptions = field(default_factory=TaskOptions)
+    limit: int | None = None
+    allow_overlap: bool = False
+    device: str | None = None
+    dtype: str = "auto"
+    batch_size: int | None = None
+    share_prefixes: bool = True
     lower_top_k: bool = False
 
 

@@ -9,9 +9,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from emo_prune.artifacts import plain
 from emo_prune.errors import StaleRun
 from emo_prune.evaluation.compare import compare
-from emo_prune.evaluation.results import Results, plain
+from emo_prune.evaluation.results import Results
 from emo_prune.evaluation.statistics import (
     CONFIDENCE,
     Estimate,

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from emo_prune.evaluation.scoring import check_overlap
-from emo_prune.evaluation.subject import Subject
+from emo_prune.evaluation import refuse_overlap
+from emo_prune.evaluation.scored_model import ScoredModel as Subject
 from emo_prune.files import write_atomically
 from emo_prune.progress import Progress
 from emo_prune.selection import ScoresFile, read_scores, write_scores
@@ -123,7 +123,7 @@ def _keep(job: Job, done: Done) -> None:
     if isinstance(done.found, ScoresFile):
         write_scores(job.file, done.found)
     else:
-        write_atomically(job.file, done.found.to_json())
+        write_atomically(job.file, done.found.to_text())
 
 
 def _todo(
@@ -154,7 +154,9 @@ def _todo(
         return None
     documents = documents.union(*(other.subject.documents for other in grid.others))
     scored = prompts.scored(task)
-    check_overlap(scored, documents, grid.options.allow_overlap, progress)
+    refuse_overlap(
+        scored, documents, allow=grid.options.allow_overlap, progress=progress
+    )
     return _Todo(
         task=task,
         num_documents=len(scored.document_sha256),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from emo_prune.architectures import MoEModel
-from emo_prune.evaluation.scoring import WhatToScore, prompts_to_score
-from emo_prune.evaluation.subject import Subject
+from emo_prune.evaluation import evaluation_prompts
+from emo_prune.evaluation.scored_model import ScoredModel as Subject
 from emo_prune.progress import Progress
 from emo_prune.routing.calibration import Calibrated, calibrate
 from emo_prune.sweeps.cells import CellOptions
@@ -50,13 +50,11 @@ class Prompts:
             EmoPruneError: task, data or tokenizer cannot be used.
         """
         if task not in self._scored:
-            request = WhatToScore(
-                model=str(self._whole.folder),
-                task=task.scored,
-                options=self._options.options,
-                limit=self._options.limit,
-            )
-            self._scored[task] = prompts_to_score(
-                request, self._whole, frozenset(), self._watcher
+            self._scored[task] = evaluation_prompts(
+                task.scored,
+                self._options.options,
+                self._options.limit,
+                self._whole,
+                self._watcher,
             )
         return self._scored[task]

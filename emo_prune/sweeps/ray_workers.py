@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from emo_prune.errors import SweepError
-from emo_prune.evaluation.subject import Subject
+from emo_prune.evaluation.scored_model import ScoredModel as Subject
 from emo_prune.files import versions
 from emo_prune.progress import Progress
 from emo_prune.sweeps.bench import Count, Done, Score

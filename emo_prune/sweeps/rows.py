@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from emo_prune.architectures import bytes_keeping
-from emo_prune.evaluation import Results, Row, Sweep
+from emo_prune.evaluation import Results
 from emo_prune.files import versions
 from emo_prune.selection import Budget, read_scores
 from emo_prune.selection.chooser import source_model
@@ -20,6 +20,8 @@ from emo_prune.sweeps.cells import (
 )
 from emo_prune.sweeps.document import (
     Cell,
+    Row,
+    Sweep,
     SweptBudget,
     SweptCalibration,
     SweptTask,

@@ -89,8 +89,8 @@ def read_cell(file: Path) -> Results:
         StaleRun: the file is damaged.
     """
     try:
-        return Results.from_json(file.read_text(encoding="utf-8"), file)
-    except (EvaluationError, UnicodeDecodeError) as error:
+        return Results.load(file)
+    except EvaluationError as error:
         raise _damaged(file, error) from None
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from emo_prune.architectures import MoEModel, dense_fingerprint
 from emo_prune.architectures.opening import open_local
 from emo_prune.checkpoint import Checkpoint, open_checkpoint
-from emo_prune.evaluation import Sweep
-from emo_prune.evaluation.subject import subject
+from emo_prune.evaluation.scored_model import scored_model as subject
 from emo_prune.files import canonical_json, digest_of, versions
 from emo_prune.progress import Progress, Silent
 from emo_prune.routing.streamed import resolved_dtype
 from emo_prune.selection import Budget, Keep, Limits, check_score, resolve_budget
 from emo_prune.sweeps.bench import Bench
 from emo_prune.sweeps.cells import CellOptions, Grid, Other, Subset
+from emo_prune.sweeps.document import Sweep
 from emo_prune.sweeps.jobs import Alone, Hire, complete
 from emo_prune.sweeps.prompts import Prompts
 from emo_prune.sweeps.ray_connection import check_ray

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emo_prune.architectures.opening import open_local
 from emo_prune.errors import CheckpointError, SweepError
-from emo_prune.evaluation.subject import Subject
+from emo_prune.evaluation.scored_model import ScoredModel as Subject
 from emo_prune.files import versions
 from emo_prune.progress import Silent
 from emo_prune.sweeps.bench import Bench, Count, Done, Score

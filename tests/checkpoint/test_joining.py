@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emo_prune.checkpoint import Wanted
-from emo_prune.checkpoint.joining import PIECE, plan
+from emo_prune.checkpoint.ranges import PIECE, plan
 
 KIB, MIB = 1024, 1024 * 1024
 RANGES = st.lists(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emo_prune.architectures import fingerprint
-from emo_prune.checkpoint import DTYPE_BITS, Checkpoint, open_checkpoint
+from emo_prune.checkpoint import DTYPES, Checkpoint, open_checkpoint
 from tests.tiny_checkpoints import (
     file_bytes,
     moe_blobs,
@@ -50,11 +50,11 @@ def test_goldens_open(goldens: Path) -> None:
             assert contents(checkpoint) == read_blobs(folder)
 
 
-@pytest.mark.parametrize("dtype", DTYPE_BITS)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_has_the_reference_parser_s_size(
     tmp_path: Path, dtype: str
 ) -> None:
-    size = DTYPE_BITS[dtype]  # 8 elements of so many bits are so many bytes
+    size = DTYPES[dtype].bits  # 8 elements of so many bits are so many bytes
     entry = {"dtype": dtype, "shape": [2, 4], "data_offsets": [0, size]}
     write_checkpoint(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(file_bytes({"x": entry}, bytes(size)))

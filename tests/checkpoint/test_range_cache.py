@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emo_prune.checkpoint import Checkpoint, Wanted, open_remote
-from emo_prune.checkpoint.hub_source import HubSource
+from emo_prune.checkpoint.hub import HubSource
 from emo_prune.checkpoint.range_cache import RangeCache
 from tests.hub_server import COMMIT, Hub, point_at, serving
 from tests.tiny_checkpoints import moe_blobs, write_checkpoint

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emo_prune.checkpoint import FolderSource, Wanted, ranges, retry
-from emo_prune.checkpoint.hub_source import HubSource
+from emo_prune.checkpoint.hub import HubSource
 from emo_prune.errors import HubError, MissingShard
 from tests.hub_server import Fault, Hub, point_at, serving
 

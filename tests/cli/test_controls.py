@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import validate
 
-from emo_prune.evaluation import results_schema
+from emo_prune.artifacts import json_schema
+from emo_prune.evaluation import Results
 from tests.cli.conftest import MADE_UP, Run
 
 Files = tuple[Path, Path]
@@ -54,7 +55,7 @@ def test_random_controls_are_what_random_selections_score(
                      "--control", "random", "--json")  # fmt: skip
     assert controlled.code == 0, controlled.err
     _, found = controlled.json["results"]
-    validate(found, results_schema())
+    validate(found, json_schema(Results.schema))
     (control,) = found["comparison"].pop("controls")
     assert found["comparison"] == {
         k: v for k, v in expected["comparison"].items() if k != "controls"

@@ -10,7 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from jsonschema import validate
 
-from emo_prune.evaluation import results_schema
+from emo_prune.artifacts import json_schema
+from emo_prune.evaluation import Results
 from tests.cli.conftest import Run
 
 
@@ -35,7 +36,7 @@ def test_a_breached_gate_ends_in_3_after_everything_is_written(
     assert failed.code == 3
     assert "--max-drop" in failed.err
     results = _results()
-    validate(results, results_schema())
+    validate(results, json_schema(Results.schema))
     drop, left = results["gates"]
     assert (drop["gate"], drop["passed"]) == ("--max-drop", False)
     assert left["gate"] == "--min-recovery"

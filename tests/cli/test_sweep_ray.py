@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from emo_prune.evaluation.subject import subject
 from safetensors.torch import load_file, save_file
 
 from emo_prune.architectures.opening import open_local
 from emo_prune.errors import BadExamples, CheckpointError, SweepError
-from emo_prune.evaluation.subject import subject
 from emo_prune.files import versions
 from emo_prune.sweeps.bench import Score
 from emo_prune.sweeps.cells import CellOptions

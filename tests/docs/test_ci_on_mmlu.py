@@ -19,7 +19,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from jsonschema import validate
 
-from emo_prune.evaluation import results_schema
+from emo_prune.artifacts import json_schema
+from emo_prune.evaluation import Results
 from tests.docs.workflow import Job, checkout, named
 from tests.tiny_models import save_tiny
 
@@ -56,7 +57,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Job:
 
 def results(job: Job) -> Any:
     found = json.loads((job.folder / "out/results.json").read_text())
-    validate(found, results_schema())
+    validate(found, json_schema(Results.schema))
     return found
 
 

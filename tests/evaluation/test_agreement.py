@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from emo_prune.evaluation import evaluate_loaded
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task
+from tests.evaluation.tiny import scored
 
 SUBJECTS = ("college_chemistry", "high_school_chemistry")
 
@@ -86,7 +86,7 @@ def test_mmlu_equals_a_direct_run_of_lm_eval(
             _mmlu_rows(data_dir, subject),
         )
     direct = _run(tmp_path, model, tokenizer, limit=6, num_fewshot=5)
-    ours = evaluate_loaded(
+    ours = scored(
         model,
         tokenizer,
         evaluation_set(
@@ -133,7 +133,7 @@ def test_arc_with_drawn_demonstrations_equals_a_direct_run_of_lm_eval(
     evaluation = evaluation_set(
         parse_task("arc_easy"), TaskOptions(data_dir=data_dir, num_fewshot=2), 12
     )
-    (ours,) = evaluate_loaded(model, tokenizer, evaluation, name="tiny").tasks
+    (ours,) = scored(model, tokenizer, evaluation, name="tiny").tasks
     expected = direct["results"]["arc_easy"]
     for metric in ("acc,none", "acc_norm,none"):
         assert ours.metrics[metric] == expected[metric]
@@ -154,7 +154,7 @@ def test_gsm8k_equals_a_direct_run_of_lm_eval(
     evaluation = evaluation_set(
         parse_task("gsm8k"), TaskOptions(data_dir=data_dir, num_fewshot=0), 2
     )
-    (ours,) = evaluate_loaded(model, tokenizer, evaluation, name="tiny").tasks
+    (ours,) = scored(model, tokenizer, evaluation, name="tiny").tasks
     expected = direct["results"]["gsm8k"]
     names = ("exact_match,strict-match", "exact_match,flexible-extract")
     assert dict(ours.metrics) == {name: expected[name] for name in names}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emo_prune.errors import CalibrationOverlap, EvaluationError
-from emo_prune.evaluation import Results, evaluate_loaded, refuse_overlap
+from emo_prune.evaluation import Results, refuse_overlap
 from emo_prune.tasks import (
     EvaluationSet,
     TaskOptions,
@@ -16,6 +16,7 @@ from emo_prune.tasks import (
     evaluation_set,
     parse_task,
 )
+from tests.evaluation.tiny import scored
 
 
 def _evaluation(folder: Path, *rows: dict[str, Any]) -> EvaluationSet:
@@ -44,7 +45,7 @@ def test_completions_are_scored_in_bits_per_byte(
     evaluation = _evaluation(
         tmp_path, *({"prompt": p, "completion": c} for p, c in rows)
     )
-    found = evaluate_loaded(model, tokenizer, evaluation, name="tiny")
+    found = scored(model, tokenizer, evaluation, name="tiny")
     bits = [
         _bits(model, tokenizer(p).input_ids, tokenizer(c).input_ids) for p, c in rows
     ]
@@ -55,13 +56,13 @@ def test_completions_are_scored_in_bits_per_byte(
         assert [question.score, question.weight] == pytest.approx([b / size, size])
     perplexity = found.tasks[0].metrics["byte_perplexity,none"]
     assert perplexity == pytest.approx(2**found.value, rel=1e-5)
-    assert Results.from_json(found.to_json()) == found
+    assert Results.from_text(found.to_text(), "results.json") == found
 
 
 def test_texts_are_scored_whole(tmp_path: Path, model: Any, tokenizer: Any) -> None:
     texts = ["one text", "and another, somewhat longer text"]
     evaluation = _evaluation(tmp_path, *({"text": text} for text in texts))
-    found = evaluate_loaded(model, tokenizer, evaluation, name="tiny")
+    found = scored(model, tokenizer, evaluation, name="tiny")
     start = [tokenizer.eos_token_id]
     bits = [_bits(model, start, tokenizer(text).input_ids) for text in texts]
     assert found.value == pytest.approx(sum(bits) / sum(map(len, texts)), rel=1e-5)
@@ -77,7 +78,7 @@ def test_choices_are_scored_by_accuracy(
     bits = [_bits(model, tokens, tokenizer(option).input_ids) for option in options]
     best = bits.index(min(bits))
     rows = [{"prompt": prompt, "choices": options, "answer": i} for i in range(3)]
-    found = evaluate_loaded(model, tokenizer, _evaluation(tmp_path, *rows), name="tiny")
+    found = scored(model, tokenizer, _evaluation(tmp_path, *rows), name="tiny")
     assert [q.score for q in found.tasks[0].questions] == [i == best for i in range(3)]
     assert {q.answer for q in found.tasks[0].questions} == {options[best].strip()}
     assert found.metric == "acc"
@@ -88,7 +89,7 @@ def test_an_answer_longer_than_the_context_is_refused(
 ) -> None:
     evaluation = _evaluation(tmp_path, {"prompt": "a", "completion": "b" * 50})
     with pytest.raises(EvaluationError, match="longer than the model's context"):
-        evaluate_loaded(model, tokenizer, evaluation, name="tiny", max_length=40)
+        scored(model, tokenizer, evaluation, name="tiny", max_length=40)
 
 
 def test_overlap_of_two_files_is_found_by_content(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_overlap_of_two_files_is_found_by_content(tmp_path: Path) -> None:
         refuse_overlap(evaluation, seen)
     assert "1 of the 2" in str(caught.value)
     assert "'two'" in str(caught.value)
-    assert "--allow-overlap" in caught.value.hint
+    assert "allow_overlap=True" in caught.value.hint
     assert refuse_overlap(evaluation, seen, allow=True) == 1
     assert refuse_overlap(evaluation, []) == 0
 

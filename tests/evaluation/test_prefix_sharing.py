@@ -12,16 +12,15 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from emo_prune.evaluation import evaluate_loaded
-from emo_prune.evaluation.language_model import ScoringLM
-from emo_prune.evaluation.prefix_sharing import (
+from emo_prune.evaluation.language_model import (
     PrefixSharingLM,
-    scoring_lm,
+    ScoringLM,
+    language_model,
+    tokens_at_a_time,
     why_not_shared,
 )
-from emo_prune.evaluation.room import tokens_at_a_time
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task, quiet
-from tests.evaluation.tiny import byte_tokenizer
+from tests.evaluation.tiny import byte_tokenizer, scored
 from tests.tiny_models import CHECKPOINTS, VOCABULARY, tiny_model
 
 SHARING = [name for name in CHECKPOINTS if name != "gpt_oss"]
@@ -66,7 +65,7 @@ def lm_evals_own(model: Any) -> Any:
 
 def ours(model: Any, batch_size: int | None = None, **options: Any) -> ScoringLM:
     with quiet():
-        return scoring_lm(model, byte_tokenizer(), batch_size=batch_size, **options)
+        return language_model(model, byte_tokenizer(), batch_size=batch_size, **options)
 
 
 def assert_same(
@@ -237,10 +236,10 @@ def test_results_are_the_same_without_sharing(
     options = TaskOptions(data_dir=data_dir)
     evaluation = evaluation_set(parse_task("engineering"), options, 3)
     shared, alone = (
-        evaluate_loaded(model, tokenizer, evaluation, name="tiny", share_prefixes=share)
+        scored(model, tokenizer, evaluation, name="tiny", share_prefixes=share)
         for share in (True, False)
     )
-    assert shared.to_json() == alone.to_json()
+    assert shared.to_text() == alone.to_text()
 
 
 def test_a_longer_context_leaves_no_more_room_for_tokens(model: Any) -> None:

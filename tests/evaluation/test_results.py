@@ -1,23 +1,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
+from emo_prune.artifacts import json_schema
 from emo_prune.errors import CheckpointError, EvaluationError
 from emo_prune.evaluation import (
     Gates,
     Results,
+    Scorer,
     compare,
-    evaluate,
-    evaluate_loaded,
     judge,
-    results_schema,
 )
 from emo_prune.evaluation.statistics import pooled_mean
+from emo_prune.options import ScoringOptions
+from emo_prune.progress import Advance
 from emo_prune.tasks import (
     MMLU_CATEGORIES,
     EvaluationSet,
@@ -25,7 +29,21 @@ from emo_prune.tasks import (
     evaluation_set,
     parse_task,
 )
-from tests.evaluation.tiny import byte_tokenizer, save, tiny_olmoe
+from tests.evaluation.tiny import byte_tokenizer, save, scored, tiny_olmoe
+
+
+class Heard:
+    """Remembers what it is told."""
+
+    tracked: tuple[tuple[str, int, str], list[int]]
+
+    def say(self, text: str) -> None:
+        raise AssertionError(text)
+
+    @contextmanager
+    def track(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+        self.tracked = (label, total, unit), []
+        yield self.tracked[1].append
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +54,12 @@ def mmlu(data_dir: Path) -> EvaluationSet:
 
 @pytest.fixture(scope="module")
 def results(mmlu: EvaluationSet, model: Any, tokenizer: Any) -> Results:
-    return evaluate_loaded(model, tokenizer, mmlu, name="tiny")
+    return scored(model, tokenizer, mmlu, name="tiny")
 
 
 @pytest.fixture(scope="module")
 def baseline(mmlu: EvaluationSet, other_model: Any, tokenizer: Any) -> Results:
-    return evaluate_loaded(other_model, tokenizer, mmlu, name="full")
+    return scored(other_model, tokenizer, mmlu, name="full")
 
 
 def test_a_category_is_the_mean_over_its_questions(results: Results) -> None:
@@ -82,33 +100,35 @@ def test_the_headline_is_the_unweighted_mean_without_other(results: Results) -> 
 def test_results_validate_and_survive_json(results: Results, baseline: Results) -> None:
     comparison = compare(results, baseline)
     gates = Gates(max_drop=1, min_recovery=95, confidence=0.9, strict=True)
-    text = results.to_json(comparison, judge(comparison, gates))
+    whole = replace(results, comparison=comparison, gates=judge(comparison, gates))
+    text = whole.to_text()
     assert [g["gate"] for g in json.loads(text)["gates"]] == [
         "--max-drop",
         "--min-recovery",
     ]
-    jsonschema.Draft202012Validator.check_schema(results_schema())
-    jsonschema.validate(json.loads(text), results_schema())
-    assert Results.from_json(text) == results
+    schema = json_schema(Results.schema)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(text), schema)
+    assert Results.from_text(text, "x.json") == whole
 
 
 def test_every_field_of_the_schema_is_there_and_described(results: Results) -> None:
-    schema = results_schema()
+    schema = json_schema(Results.schema)
     assert set(results.to_dict()) == set(schema["required"])
     assert schema["additionalProperties"] is False
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"schema": "emo-prune/results/2"}'])
 def test_what_is_no_results_file_is_refused(text: str) -> None:
-    with pytest.raises(EvaluationError, match="no results"):
-        Results.from_json(text, where="x.json")
+    with pytest.raises(EvaluationError, match=r"results file.*x\.json"):
+        Results.from_text(text, "x.json")
 
 
 def test_the_same_run_gives_the_same_bytes(
     results: Results, mmlu: EvaluationSet, model: Any, tokenizer: Any
 ) -> None:
-    again = evaluate_loaded(model, tokenizer, mmlu, name="tiny", batch_size=5)
-    assert again.to_json() == results.to_json()
+    again = scored(model, tokenizer, mmlu, name="tiny", batch_size=5)
+    assert again.to_text() == results.to_text()
 
 
 def test_prompts_and_documents_have_their_own_hashes(
@@ -123,7 +143,7 @@ def test_prompts_and_documents_have_their_own_hashes(
             TaskOptions(data_dir=data_dir, num_fewshot=shots),
             2,
         )
-        found = evaluate_loaded(model, tokenizer, evaluation, name="tiny")
+        found = scored(model, tokenizer, evaluation, name="tiny")
         hashes.add((found.prompts_sha256, found.documents_sha256))
     assert len({p for p, _ in hashes}) == 2
     assert len({d for _, d in hashes}) == 1
@@ -133,14 +153,16 @@ def test_a_checkpoint_on_disk_scores_like_the_model_in_memory(
     tmp_path: Path, mmlu: EvaluationSet, results: Results
 ) -> None:
     folder = save(tmp_path / "tiny")
-    found = evaluate(str(folder), mmlu, device="cpu", batch_size=8)
-    assert found.to_json() == results.to_json()
-    assert str(tmp_path) not in found.to_json()
+    options = ScoringOptions(device="cpu", batch_size=8)
+    with Scorer.load(folder, "tiny", options) as scorer:
+        found = scorer.score(mmlu, "tiny")
+    assert found.to_text() == results.to_text()
+    assert str(tmp_path) not in found.to_text()
 
 
-def test_what_is_no_checkpoint_is_named(tmp_path: Path, mmlu: EvaluationSet) -> None:
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot load"):
-        evaluate(str(tmp_path), mmlu, device="cpu")
+        Scorer.load(tmp_path, "nothing", ScoringOptions(device="cpu"))
 
 
 def test_prompts_longer_than_the_context_are_counted(
@@ -152,9 +174,7 @@ def test_prompts_longer_than_the_context_are_counted(
     task = evaluation.tasks[0].task
     task.build_all_requests(limit=6)
     lengths = sorted(len(i.args[0].encode()) for i in task.instances[::4])
-    cut = evaluate_loaded(
-        model, tokenizer, evaluation, name="tiny", max_length=lengths[2] + 1
-    )
+    cut = scored(model, tokenizer, evaluation, name="tiny", max_length=lengths[2] + 1)
     assert lengths[2] < lengths[3]
     assert cut.num_truncated == sum(length > lengths[2] for length in lengths)
     assert cut.settings.max_length == lengths[2] + 1
@@ -167,24 +187,21 @@ def test_a_model_that_gives_nan_is_refused(mmlu: EvaluationSet) -> None:
     with torch.no_grad():
         broken.lm_head.weight[7] = float("nan")
     with pytest.raises(EvaluationError, match="NaN"):
-        evaluate_loaded(broken, byte_tokenizer(), mmlu, name="broken")
+        scored(broken, byte_tokenizer(), mmlu, name="broken")
 
 
-def test_progress_counts_every_request(
+def test_progress_is_told_of_every_request_in_documents(
     data_dir: Path, model: Any, tokenizer: Any
 ) -> None:
     evaluation = evaluation_set(
         parse_task("engineering"), TaskOptions(data_dir=data_dir, num_fewshot=0), 3
     )
-    seen: list[tuple[int, int]] = []
-    evaluate_loaded(
-        model,
-        tokenizer,
-        evaluation,
-        name="tiny",
-        progress=lambda done, total: seen.append((done, total)),
-    )
-    assert seen == [(i, 12) for i in range(1, 13)]
+    heard = Heard()
+    scored(model, tokenizer, evaluation, name="tiny", progress=heard)
+    (label, total, unit), advances = heard.tracked
+    assert (label, total, unit) == ("scoring tiny", 3, "documents")
+    assert len(advances) == 12  # the requests: four options each
+    assert sum(advances) == 3
 
 
 def test_nothing_is_printed(
@@ -192,7 +209,8 @@ def test_nothing_is_printed(
 ) -> None:
     folder = save(tmp_path / "tiny")
     capfd.readouterr()
-    evaluate(str(folder), mmlu, device="cpu", max_length=300)
+    with Scorer.load(folder, "tiny", ScoringOptions(device="cpu")) as scorer:
+        scorer.score(mmlu, "tiny")
     assert capfd.readouterr() == ("", "")
 
 
@@ -200,6 +218,6 @@ def test_a_model_in_training_mode_is_left_in_it(
     mmlu: EvaluationSet, tokenizer: Any, results: Results
 ) -> None:
     training = tiny_olmoe().train()
-    found = evaluate_loaded(training, tokenizer, mmlu, name="tiny")
+    found = scored(training, tokenizer, mmlu, name="tiny")
     assert training.training
     assert found.value == results.value

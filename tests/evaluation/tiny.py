@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from emo_prune.evaluation import Results, Scorer
+from emo_prune.tasks import EvaluationSet
+
 
 def byte_tokenizer() -> Any:
     """One token a byte, as in the goldens: 256 bytes, end of text, padding."""
@@ -50,3 +53,11 @@ def save(folder: Path, seed: int = 0) -> Path:
     tiny_olmoe(seed).save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return folder
+
+
+def scored(
+    model: Any, tokenizer: Any, evaluation: EvaluationSet, *, name: str, **options: Any
+) -> Results:
+    """Score a model in memory; the options are those of `Scorer`."""
+    with Scorer(model, tokenizer, **options) as scorer:
+        return scorer.score(evaluation, name)

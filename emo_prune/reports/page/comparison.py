@@ -13,7 +13,7 @@ from emo_prune.evaluation import (
     Verdict,
 )
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
-from emo_prune.reports.gates import gate_name, gate_outcome, gate_sight
+from emo_prune.evaluation.gates import gate_name, gate_outcome, gate_sight
 from emo_prune.reports.metrics import metric_name
 from emo_prune.reports.page.dot_plot import Dot, dot_plot
 from emo_prune.reports.page.markup import (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emo_prune.errors import Command, ReportError
-from emo_prune.evaluation import Cell, Row, Sweep
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.markup import (
     NONE,
@@ -37,6 +36,7 @@ from emo_prune.reports.sweep import (
     task_names,
     task_scale,
 )
+from emo_prune.sweeps.document import Cell, Row, Sweep
 from emo_prune.units import format_bytes
 
 _TINTS = (2.0, 5.0, 15.0)  # points lost, from one tint to the next

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from emo_prune.evaluation import Cell, Row, Sweep
 from emo_prune.reports.page.comparison import bounds_of
 from emo_prune.reports.page.dot_plot import Dot, dot_plot
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
@@ -24,6 +23,7 @@ from emo_prune.reports.sweep import (
     task_names,
     task_scale,
 )
+from emo_prune.sweeps.document import Cell, Row, Sweep
 
 _BARS = "Bars are 95 % intervals of the mean."
 _PAIRED = (

@@ -1,16 +1,12 @@
-"""Run an evaluation set through a model by lm-eval, and gather the results."""
+"""From what lm-eval put out to results: questions, tasks, categories, the headline."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emo_prune.checkpoint import local_folder
 from emo_prune.errors import EvaluationError
-from emo_prune.evaluation.answers import answer_of
 from emo_prune.evaluation.results import (
     CategoryResult,
     Question,
@@ -24,139 +20,41 @@ from emo_prune.evaluation.statistics import (
     pooled_mean,
     weighted_mean,
 )
+from emo_prune.facts import SCORING
 from emo_prune.files import canonical_json, digest_of, versions
-from emo_prune.tasks import EvaluationSet, ScoredTask, quiet
+from emo_prune.tasks import EvaluationSet, ScoredTask
 
 if TYPE_CHECKING:
-    from emo_prune.evaluation.language_model import Progress, ScoringLM
-
-_PACKAGES = ("emo-prune", "lm-eval", "transformers", "torch")
+    from emo_prune.tasks.prompted import PromptedTask
 
 
-def evaluate(
-    model: str,
+def gathered(
     evaluation: EvaluationSet,
-    *,
-    name: str | None = None,
-    batch_size: int | None = None,
-    share_prefixes: bool = True,
-    device: str | None = None,
-    dtype: str = "auto",
-    max_length: int | None = None,
-    progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
-) -> Results:
-    """Load a checkpoint and score it.
-
-    Args:
-        model: a folder, or a Hub id.
-        name: what results call it; None takes the folder's name, or the id.
-        evaluation: from `emo_prune.tasks.evaluation_set`.
-        batch_size: prompts per forward pass; None takes as many as fit, or 8 where
-            prefixes are not shared. No result depends on it, up to rounding.
-        share_prefixes: compute what prompts have in common once, where the model
-            allows it; no result depends on that either.
-        device: "cpu", "cuda:0", ...; None takes the GPU if there is one.
-        dtype: "auto" is the checkpoint's own; or "float32", "bfloat16", ...
-        max_length: context in tokens; None takes the model's own.
-        progress: called with (requests done, requests in all).
-        say: is told if the model does not allow sharing.
-
-    Raises:
-        CheckpointError: the model cannot be loaded.
-        EvaluationError: it gives NaN.
-    """
-    from emo_prune.models.loading import load_model, load_tokenizer
-
-    folder = local_folder(model)
-    return evaluate_loaded(
-        load_model(folder, device=device, dtype=dtype),
-        load_tokenizer(folder),
-        evaluation,
-        name=name or (folder.resolve().name if Path(model).is_dir() else model),
-        batch_size=batch_size,
-        share_prefixes=share_prefixes,
-        max_length=max_length,
-        progress=progress,
-        say=say,
-    )
-
-
-def evaluate_loaded(
-    model: Any,
-    tokenizer: Any,
-    evaluation: EvaluationSet,
+    output: Mapping[str, Any],
     *,
     name: str,
-    batch_size: int | None = None,
-    share_prefixes: bool = True,
-    max_length: int | None = None,
-    progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
+    max_length: int,
+    dtype: str,
+    num_truncated: int,
 ) -> Results:
-    """Score a model that is already in memory; `name` is what results call it."""
-    with scorer(
-        model,
-        tokenizer,
-        batch_size=batch_size,
-        share_prefixes=share_prefixes,
-        max_length=max_length,
-        say=say,
-    ) as lm:
-        if progress is not None:
-            lm.tell(progress)
-        return evaluate_with(lm, evaluation, name=name)
+    """Return the results of an evaluation set from lm-eval's output, with samples.
 
-
-@contextmanager
-def scorer(
-    model: Any,
-    tokenizer: Any,
-    *,
-    batch_size: int | None = None,
-    share_prefixes: bool = True,
-    max_length: int | None = None,
-    say: Callable[[str], None] | None = None,
-) -> Iterator[ScoringLM]:
-    """Lend a model in memory as a language model of lm-eval, for `evaluate_with`.
-
-    The arguments are those of `evaluate`. Prompts that it scores more than once are
-    tokenised once.
+    Raises:
+        EvaluationError: the metrics of the tasks have no common direction.
     """
-    from emo_prune.evaluation.prefix_sharing import scoring_lm
-    from emo_prune.models.loading import quiet_transformers
-
-    with quiet(), quiet_transformers(), _evaluating(model):
-        yield scoring_lm(
-            model,
-            tokenizer,
-            share_prefixes=share_prefixes,
-            batch_size=batch_size,
-            max_length=max_length,
-            say=say,
-        )
-
-
-def evaluate_with(lm: ScoringLM, evaluation: EvaluationSet, *, name: str) -> Results:
-    """Score through a given language model of lm-eval."""
-    import lm_eval
-
-    lm.truncated.clear()
-    with quiet():
-        output = lm_eval.evaluate(
-            lm=lm,
-            task_dict={"tasks": {part.name: part.task for part in evaluation.tasks}},
-            limit=evaluation.limit,
-            bootstrap_iters=0,
-            log_samples=True,
-        )
     samples = output["samples"]
     tasks = tuple(
         _task_result(part, samples[part.name], output["results"][part.name])
         for part in evaluation.tasks
     )
     categories = _categories(tasks, evaluation.headline)
-    headline = mean_of([c.estimate for c in categories if c.in_headline])
+    headline = mean_of(
+        [
+            Estimate(value=one.value, stderr=one.stderr, n=one.n)
+            for one in categories
+            if one.in_headline
+        ]
+    )
     return Results(
         model=name,
         task=evaluation.task.name,
@@ -165,31 +63,21 @@ def evaluate_with(lm: ScoringLM, evaluation: EvaluationSet, *, name: str) -> Res
             answer=evaluation.options.answer,
             protocol=evaluation.options.protocol,
             limit=evaluation.limit,
-            max_length=lm.max_length,
-            dtype=str(lm.model.dtype).removeprefix("torch."),
+            max_length=max_length,
+            dtype=dtype,
         ),
-        metric=_common(t.metric for t in tasks),
+        metric="/".join(dict.fromkeys(task.metric for task in tasks)),
         higher_is_better=tasks[0].higher_is_better,
         value=headline.value,
         stderr=headline.stderr,
         n=headline.n,
         categories=categories,
         tasks=tasks,
-        num_truncated=len(lm.truncated),
+        num_truncated=num_truncated,
         prompts_sha256=_digest(_prompts(evaluation, samples)),
         documents_sha256=_digest(_documents(evaluation, samples)),
-        versions=versions(*_PACKAGES),
+        versions=versions(*SCORING),
     )
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """lm-eval puts the model into evaluation mode; put it back afterwards."""
-    training = model.training
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _task_result(
@@ -240,8 +128,26 @@ def _question(part: ScoredTask, metric: str, sample: Mapping[str, Any]) -> Quest
     return Question(
         document_sha256=document_sha256,
         score=float(sample[metric]),
-        answer=answer_of(part.task, sample),
+        answer=_answer(part.task, sample),
     )
+
+
+def _answer(task: PromptedTask, sample: Mapping[str, Any]) -> str | None:
+    """Return the option a model found likeliest, or what it wrote after the filter.
+
+    None for texts, of which only the likelihood is known, and for several answers to
+    one question. Of options equally likely the first counts, as in lm-eval's `acc`.
+    """
+    responses = sample["filtered_resps"]
+    if task.OUTPUT_TYPE == "multiple_choice":
+        options = task.doc_to_choice(sample["doc"])
+        # Unconditional likelihoods, if a metric asks for them, come after these.
+        likelihoods = [response[0] for response in responses[: len(options)]]
+        best = max(range(len(likelihoods)), key=likelihoods.__getitem__)
+        return str(options[best]).strip()
+    if task.OUTPUT_TYPE == "generate_until" and isinstance(responses[0], str):
+        return responses[0].strip()
+    return None
 
 
 def _mean(questions: Sequence[Question]) -> Estimate:
@@ -286,10 +192,6 @@ def _category(name: str, tasks: list[TaskResult], in_headline: bool) -> Category
         n=figure.n,
         num_tasks=len(tasks),
     )
-
-
-def _common(metrics: Iterable[str]) -> str:
-    return "/".join(dict.fromkeys(metrics))
 
 
 def _first_filter(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

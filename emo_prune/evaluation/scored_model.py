@@ -1,4 +1,4 @@
-"""What is to be scored: a folder, its name, and what chose its experts."""
+"""A model to be scored: its folder, its name, and what chose its experts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emo_prune.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ScoredModel:
     """A checkpoint at hand. `record` is None unless it is an export."""
 
     folder: Path
@@ -37,7 +37,7 @@ class Subject:
         return frozenset(_documents(self.record))
 
 
-def subject(model: str) -> Subject:
+def scored_model(model: str | Path) -> ScoredModel:
     """Return what a folder or Hub id stands for; a Hub id is downloaded.
 
     An export is named by its source and size ("allenai/Emo_1b14b_1T, 16 of 128
@@ -47,14 +47,14 @@ def subject(model: str) -> Subject:
         CheckpointError: it is neither a folder nor on the Hub.
         ExportError: its record is damaged.
     """
-    folder = local_folder(model)
+    folder = local_folder(str(model))
     pretrained = record_schema(folder) == PRETRAIN_SCHEMA
     if pretrained or not (folder / RECORD).is_file():
-        return Subject(
+        return ScoredModel(
             folder=folder, name=name_of_folder(folder.resolve())[0], record=None
         )
     record = read_record(folder)
-    return Subject(folder=folder, name=subset_name(record.selection), record=record)
+    return ScoredModel(folder=folder, name=subset_name(record.selection), record=record)
 
 
 def subset_name(selection: Selection) -> str:
