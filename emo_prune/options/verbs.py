@@ -439,6 +439,7 @@ class ReportOptions(Options):
     samples: str | Path | None = option(
         default=None,
         variable=False,
+        file=True,
         help="Flipped questions, as `eval --samples` wrote them. (default: those that "
         "lie beside the results)",
         panel=OUTPUT,
@@ -446,6 +447,7 @@ class ReportOptions(Options):
     questions: str | Path | None = option(
         default=None,
         variable=False,
+        file=True,
         help="The file of --examples that was scored: what flipped is shown in its "
         "words.",
         panel=OUTPUT,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_prune.reports.page import find_artifacts, picture_files
+from emo_prune.reports.page import find_artifacts, picture_files, sections
 from tests.reports.browser import Tab, browser
 from tests.reports.conftest import html_of
 from tests.reports.test_page import PRETRAINED
@@ -81,7 +81,7 @@ def test_drops_sort_by_their_exact_numbers_not_as_they_are_written(
 def test_a_picture_in_a_file_of_its_own_opens_without_complaint(
     tab: Tab, tmp_path: Path
 ) -> None:
-    for name, text in picture_files(find_artifacts(REAL)).items():
+    for name, text in picture_files(sections(find_artifacts(REAL))).items():
         file = tmp_path / name
         file.write_text(str(text), encoding="utf-8")
         tab.open(file)

@@ -12,14 +12,14 @@ from xml.etree import ElementTree
 import pytest
 
 from emo_prune.errors import ReportError
-from emo_prune.reports.page import find_artifacts, picture_files
+from emo_prune.reports.page import find_artifacts, picture_files, sections
 from tests.reports.conftest import Edit
 from tests.reports.test_page import HOSTILE, PRETRAINED
 from tests.reports.test_sweep_page import REAL
 
 
 def files(path: Path, *, png: bool = False) -> dict[str, str | bytes]:
-    return dict(picture_files(find_artifacts(path), png=png))
+    return dict(picture_files(sections(find_artifacts(path)), png=png))
 
 
 def test_a_picture_is_named_by_its_artifact_and_what_it_shows(road: Path) -> None:

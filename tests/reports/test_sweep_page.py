@@ -14,10 +14,8 @@ import pytest
 from rich.console import Console
 
 from emo_prune.errors import ReportError
-from emo_prune.evaluation import Sweep
-from emo_prune.reports.page import find_artifacts
-from emo_prune.reports.page.kinds import sections
-from emo_prune.reports.page.picture import Picture
+from emo_prune.sweeps.document import Sweep
+from emo_prune.reports.page import Picture, find_artifacts, sections
 from emo_prune.reports.sweep import sweep_tables
 from tests.reports.conftest import html_of
 from tests.reports.test_page import Reader, numbers
@@ -41,7 +39,7 @@ def edited(tmp_path: Path) -> Edited:
 
 
 def pictures(path: Path) -> dict[str, Picture]:
-    (section,) = sections(find_artifacts(path).artifacts)
+    (section,) = sections(find_artifacts(path))
     return {picture.name: picture for picture in section.pictures}
 
 

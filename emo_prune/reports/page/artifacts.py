@@ -10,8 +10,7 @@ from typing import Generic, TypeVar
 from emo_prune import places
 from emo_prune.artifacts import document_type, schema_of
 from emo_prune.errors import Command, ReportError
-from emo_prune.evaluation import Evaluations
-from emo_prune.exports import ExportRecord
+from emo_prune.reports.page.interim import Evaluations, ExportRecord, reader
 from emo_prune.files import sha256_bytes, strict_json
 from emo_prune.reports.page.beside import ExpertUse, FlippedQuestions, Questions
 
@@ -154,7 +153,7 @@ def _document(value: object, where: object) -> object:
     schema = schema_of(value)
     if schema is None:
         return None
-    known = document_type(schema)
+    known = document_type(schema) or reader(schema)
     return Unknown(schema) if known is None else known.from_value(value, where)
 
 

@@ -137,7 +137,7 @@ def _standing(head: Difference, compared: Comparison) -> str:
 def _gate_result(verdict: Verdict) -> str:
     blind = verdict.passed and not verdict.sees
     but = ", but so few questions cannot show such a loss" if blind else ""
-    return f"{gate_name(verdict)} {gate_outcome(verdict)}{but}"
+    return f"the gate {gate_name(verdict)} {gate_outcome(verdict)}{but}"
 
 
 def comparison_headline(compared: Comparison) -> Iterator[tuple[str, Markup]]:

@@ -23,7 +23,7 @@ from emo_prune.reports.page.picture import (
 
 _WIDTH = 360.0  # of a small phone: it is shown there as it is, elsewhere larger
 _ROW, _TEXT = 36.0, 19.0
-_MARGIN = 12.0
+_MARGIN, _DOT, _RING = 12.0, 4.5, 5.5  # a ring is seen around a dot on it
 _LETTER = 6.4  # of a text, about
 
 
@@ -103,6 +103,6 @@ def _row(dot: Dot, axis: Axis, top: float, bounds: Interval | None) -> Markup:
         shapes.append(line(low, y, high, y, "interval"))
         shapes += cut_marks(dot.interval, bounds, axis, y, "interval")
     if dot.other is not None:
-        shapes.append(circle(axis.place(dot.other), y, 4, "other"))
-    shapes.append(circle(axis.place(dot.value), y, 4.5, "dot"))
+        shapes.append(circle(axis.place(dot.other), y, _RING, "other"))
+    shapes.append(circle(axis.place(dot.value), y, _DOT, "dot"))
     return tag("g", *shapes)

@@ -27,7 +27,7 @@ _LEFT, _TOP, _BOTTOM, _RIGHT = 40.0, 10.0, 200.0, 352.0
 _MOST_MARKED = 64  # points; more are a line alone
 _LOOKS = 7  # lines that are told apart by colour and dashes
 _BAR, _MARK, _ALONE = 1.5, 2.5, 4.0  # width of a bar; radius of a mark
-_BROADER = 2.5  # a bar than that of the next line
+_BROADER, _BROADEST = 2.0, 6.0  # a bar than that of the next line, and of the last
 _ROW, _SAMPLE, _LETTER = 16.0, 30.0, 6.2  # of the legend
 _LONGEST = 48  # letters of a name in it
 _COINCIDE = "Where bars are in one place, the broader is of the line named earlier."
@@ -113,7 +113,7 @@ def line_plot(name: str, title: str, lines: Sequence[Line], frame: Frame) -> Pic
 
 def _look(one: Line, n: int, total: int) -> _Look:
     behind = total - 1 - n
-    broader = min(_BROADER, 10.0 / max(total - 1, 1)) * behind
+    broader = min(_BROADER, _BROADEST / max(total - 1, 1)) * behind
     radius = _MARK if len(one.points) > 1 else _ALONE
     bars = any(point.interval for point in one.points)
     return _Look(n % _LOOKS, _BAR + broader, radius + (broader / 4 if bars else 0))

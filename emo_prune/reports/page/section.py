@@ -40,11 +40,16 @@ class Section:
         return tag(
             "section",
             tag("h2", self.title, " ", tag("small", self.source)),
-            tag("p", self.result, class_="result"),
+            tag("p", unbroken(self.result), class_="result"),
             tag("div", *tiles, class_="tiles"),
             *_laid_out(self.body),
             id=anchor,
         )
+
+
+def unbroken(sentence: str) -> str:
+    """Return a sentence whose figures stay on the line of their unit."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _laid_out(body: Sequence[Markup | Picture]) -> Iterator[Markup]:

@@ -1,0 +1,145 @@
+"""Types of documents that are not typed yet where they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from msgspec import Meta
+
+from emo_prune.artifacts import Count, Document, Part, Positive, Sha256
+from emo_prune.errors import EmoPruneError, ReportError
+from emo_prune.evaluation import Results
+from emo_prune.facts import Versions
+from emo_prune.selection import Selection
+
+
+class Evaluations(Document, frozen=True, kw_only=True, tag="emo-prune/evaluations/1"):
+    results: tuple[Results, ...]
+
+
+class ExportRecord(Document, frozen=True, kw_only=True, tag="emo-prune/export/1"):
+    layout: str
+    num_bytes: Count
+    source_bytes: Count
+    left_out: tuple[str, ...]
+    dropped_tensors: tuple[str, ...]
+    selection_sha256: Sha256
+    selection: Selection
+    parent: Mapping[str, Any] | None
+    versions: Versions
+
+    def __post_init__(self) -> None:
+        if self.selection_sha256 != self.selection.sha256:
+            raise ValueError("a selection that was edited after the export")
+
+
+class DenseSource(Part, frozen=True, kw_only=True):
+    name: str
+    revision: str | None
+    fingerprint: Sha256
+    model_type: str
+
+
+class CarvedLayer(Part, frozen=True, kw_only=True):
+    layer: Count
+    tightness: float
+    ffn_flops_per_token: Positive
+    dense_ffn_flops_per_token: Positive
+
+
+class Modularity(Part, frozen=True, kw_only=True):
+    layer: Count
+    load: tuple[float, ...]
+    picked_energy: float
+    best_energy: float
+    fixed_energy: float
+    even_energy: float
+
+
+class CalibrationFacts(Part, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    task: str
+    num_examples: Count
+    num_tokens: Count
+
+
+class Measured(Part, frozen=True, kw_only=True):
+    calibration: CalibrationFacts
+    layers: Annotated[tuple[Modularity, ...], Meta(min_length=1)]
+    versions: Versions
+
+
+class CarvingRecord(Document, frozen=True, kw_only=True, tag="emo-prune/carving/1"):
+    model: DenseSource
+    num_experts: Positive
+    expert_size: Positive
+    num_experts_per_tok: Positive
+    method: str
+    gate_source: str
+    seed: int
+    num_layers: Positive
+    num_parameters: Positive
+    dense_num_parameters: Positive
+    ffn_flops_per_token: Positive
+    dense_ffn_flops_per_token: Positive
+    layers: Annotated[tuple[CarvedLayer, ...], Meta(min_length=1)]
+    copied: Mapping[str, str]
+    left_out: tuple[str, ...]
+    versions: Versions
+    measured: Measured | None
+
+
+def reader(schema: str) -> type[Document] | Any:
+    import emo_prune.reports.page.interim as me
+
+    kinds = {str(t.schema): t for t in (Evaluations, ExportRecord, CarvingRecord, PretrainRecord)}
+    return kinds.get(schema) or {"emo-prune/sweep/1": SweepReader}.get(schema)
+
+
+class SweepReader:
+    @classmethod
+    def from_value(cls, value: Any, where: object) -> Any:
+        import fastjsonschema
+
+        from emo_prune.sweeps.document import Sweep, sweep_schema
+
+        try:
+            fastjsonschema.compile(sweep_schema())(value)
+        except fastjsonschema.JsonSchemaValueException as problem:
+            raise ReportError("the sweep breaks its schema", where=where, got=problem.message) from None
+        return Sweep.from_dict(value)
+
+
+class Source(Part, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    name: str | None = None
+    bytes: Count | None = None
+    sha256: str | None = None
+
+
+class Domain(Part, frozen=True, kw_only=True):
+    name: str
+    documents: Count
+    tokens: Count
+
+
+class TrainingData(Part, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    schema: str
+    sources: tuple[Source, ...]
+    tokenizer: str
+    dtype: str
+    num_tokens: Count
+    num_documents: Count
+    tokens_sha256: str
+    domains: tuple[Domain, ...]
+
+
+class PretrainRecord(Document, frozen=True, kw_only=True, tag="emo-prune/pretrain/1"):
+    variant: str
+    recipe: Mapping[str, Any]
+    data: TrainingData
+    initialised_from: str | None
+    steps: Count
+    tokens: Count
+    final: Mapping[str, float]
+    loss_by_step: tuple[tuple[int, float], ...]
+    versions: Versions
