@@ -20,10 +20,10 @@ from torch.nn import functional
 from transformers import initialization
 
 from emo_prune.models.emoe_config import check_top_k
-from emo_prune.models.transformers_private import run_experts
+from emo_prune.models.transformers_private import RunByKernels, experts_kernel
 
 
-class CarvedExperts(nn.Module):
+class CarvedExperts(RunByKernels, nn.Module):
     """What carved experts share: which neurons each has, and the call to a kernel.
 
     `neurons` [experts, size] are the numbers that the neurons have in the dense layer.
@@ -31,10 +31,6 @@ class CarvedExperts(nn.Module):
 
     neurons: Tensor
     is_transposed = False
-    # what transformers' kernels ask for besides
-    is_concatenated = True
-    has_post_expert_norm = False
-    _is_expert_parallel = False
 
     def __init__(self, config: Any, act_fn: nn.Module) -> None:
         super().__init__()
@@ -80,14 +76,10 @@ class CarvedExperts(nn.Module):
 
         All kernels but "eager" compute the picked experts alone.
         """
-        return run_experts(
-            self,
-            type(self).masked,
-            self._can_be_grouped,
-            hidden_states,
-            top_k_index,
-            top_k_weights,
+        kernel = experts_kernel(
+            self.config, type(self).masked, can_be_grouped=self._can_be_grouped
         )
+        return kernel(self, hidden_states, top_k_index, top_k_weights)
 
     def masked(
         self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor

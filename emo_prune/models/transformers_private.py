@@ -116,31 +116,35 @@ class ChoosesExpertsKernel:
         return True
 
 
+class RunByKernels:
+    """What kernels ask of an experts' module, besides its weights."""
+
+    is_concatenated = True
+    has_post_expert_norm = False
+    _is_expert_parallel = False
+
+
 def forget_experts_kernel(config: Any) -> None:
     """Take back the choice of a kernel, which a dense model refuses."""
     config._experts_implementation = None
 
 
-def run_experts(
-    experts: nn.Module,
-    eager: Callable[..., Tensor],
-    can_be_grouped: bool,
-    *called_with: Tensor,
-) -> Tensor:
-    """Run experts by the kernel their config names; `eager` stands for "eager".
+def experts_kernel(
+    config: Any, eager: Callable[..., Tensor], *, can_be_grouped: bool
+) -> Callable[..., Tensor]:
+    """Return the kernel that a model's config names, `eager` for "eager".
 
-    It also stands in for "grouped_mm" where that does not serve. `called_with` is
-    hidden states, ids and weights.
+    `eager` also stands in for "grouped_mm" where that does not serve. A kernel is
+    called with the experts' module, hidden states, ids and weights.
     """
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-    config: Any = experts.config
     wanted = config._experts_implementation
     if wanted == "grouped_mm" and not can_be_grouped:
-        wanted = "eager"
+        return eager
+    kernel: Callable[..., Tensor]
     kernel = ALL_EXPERTS_FUNCTIONS.get_interface(wanted, eager)
-    mixed: Tensor = kernel(experts, *called_with)
-    return mixed
+    return kernel
 
 
 def slice_logits_to_keep(hidden: Tensor, logits_to_keep: int | Tensor) -> Tensor:

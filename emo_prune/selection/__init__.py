@@ -24,9 +24,9 @@ from emo_prune.selection.scores import check_score, needs_outputs, score, score_
 
 if TYPE_CHECKING:
     from emo_prune.selection.choose import choose_at_random, choose_layer
-    from emo_prune.selection.chooser import Chooser, source_model
+    from emo_prune.selection.chooser import Chooser, run_key, source_model
     from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
-    from emo_prune.selection.selecting import reselect, select
+    from emo_prune.selection.selecting import reselect, select, select_again
 
 __all__ = [
     "Budget",
@@ -48,9 +48,11 @@ __all__ = [
     "read_scores",
     "reselect",
     "resolve_budget",
+    "run_key",
     "score",
     "score_names",
     "select",
+    "select_again",
     "source_model",
     "write_scores",
 ]
@@ -62,7 +64,9 @@ _HOMES = {
     "choose_layer": "choose",
     "read_scores": "scores_file",
     "reselect": "selecting",
+    "run_key": "chooser",
     "select": "selecting",
+    "select_again": "selecting",
     "source_model": "chooser",
     "write_scores": "scores_file",
 }

@@ -97,7 +97,7 @@ def reap(routing: LayerRouting) -> Sums:
     """REAP (arXiv 2510.13999): mean weighted output norm over the tokens picked for."""
     norms = _observed(routing.weighted_norms, "reap").sum(axis=0)
     picks = routing.picks.sum(axis=0)
-    means: Sums = norms / picks.clip(min=1)  # without a pick the sum is zero
+    means: Sums = norms / picks.clip(min=1) * (picks > 0)
     return means
 
 

@@ -8,7 +8,7 @@ lm-eval and datasets are imported when prompts are built.
 
 from emo_prune.tasks.calibration import CalibrationSet, Example, calibration_set
 from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
-from emo_prune.tasks.examples import RenderMessages
+from emo_prune.tasks.examples import ExampleRow, RenderMessages, read_examples
 from emo_prune.tasks.quiet import quiet
 from emo_prune.tasks.scored import EvaluationSet, ScoredTask, evaluation_set
 from emo_prune.tasks.task import Task, TaskOptions, own_names, parse_task, task_options
@@ -19,6 +19,7 @@ __all__ = [
     "CalibrationSet",
     "EvaluationSet",
     "Example",
+    "ExampleRow",
     "RenderMessages",
     "ScoredTask",
     "Task",
@@ -28,5 +29,6 @@ __all__ = [
     "own_names",
     "parse_task",
     "quiet",
+    "read_examples",
     "task_options",
 ]

@@ -127,6 +127,7 @@ def test_experts_are_numbered_by_their_smallest_neuron(
     assert np.array_equal(everything, np.arange(WIDTH))
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_all_experts_it_computes_what_the_dense_model_does(
     dense: Dense, there: Path, kind: str

@@ -106,6 +106,7 @@ def sharing(request: pytest.FixtureRequest) -> Any:
     return dense(name) if name in DENSE else tiny_model(name)
 
 
+@pytest.mark.compatibility
 def test_every_request_gets_what_lm_eval_gives_it(sharing: Any) -> None:
     lm = ours(sharing)
     assert isinstance(lm, PrefixSharingLM)
@@ -143,6 +144,7 @@ def test_batch_size_changes_nothing(sharing: Any, batch_size: int) -> None:
     )
 
 
+@pytest.mark.compatibility
 def test_eager_attention_takes_the_mask_too() -> None:
     model = tiny_model("olmoe", attn_implementation="eager")
     assert model.config._attn_implementation == "eager"
@@ -203,6 +205,7 @@ def test_whole_texts_get_what_lm_eval_gives_them() -> None:
     assert found == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -224,6 +227,7 @@ def test_where_sharing_is_impossible_it_is_said_and_lm_evals_way_is_taken(
     assert_same(ask(lm, made_up()), ask(lm_evals_own(made), made_up()))
 
 
+@pytest.mark.compatibility
 def test_attention_without_a_mask_is_not_shared() -> None:
     model = tiny_model("olmoe")
     model.config._attn_implementation = "flash_attention_2"

@@ -17,6 +17,8 @@ from emo_prune import EmoConfig, EmoForCausalLM
 
 from .conftest import read_tensors
 
+pytestmark = pytest.mark.compatibility
+
 
 @pytest.mark.parametrize(
     "name",

@@ -58,6 +58,7 @@ def test_layer_experts_follow_the_per_layer_lists(tiny_config: Make) -> None:
     assert [x.always_active_experts for x in layers] == [(), (2,), ()]
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize(
     "name",
     [

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from emo_prune.models import Olmo2NoQKNormPrenormConfig, Olmo2NoQKNormPrenormForCausalLM
 from tests.tiny_models import checkpoint_activations
+
+pytestmark = pytest.mark.compatibility
 
 
 def tiny() -> Any:

@@ -14,6 +14,8 @@ from emo_prune.models.emo import EmoSparseMoeBlock
 from emo_prune.models.routing import route
 from tests.tiny_models import checkpoint_activations
 
+pytestmark = pytest.mark.compatibility
+
 MakeEmo = Callable[..., Any]
 
 SHAPES: list[dict[str, Any]] = [

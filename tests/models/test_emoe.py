@@ -56,6 +56,7 @@ def loaded(folder: Path, **changes: Any) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, **changes)
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("name", DENSE)
 def test_with_all_experts_it_is_the_dense_model(
     dense: Dense, tmp_path: Path, tokens: Tensor, name: str
@@ -80,6 +81,7 @@ def test_with_all_experts_it_is_the_dense_model_in_float64(
         torch.testing.assert_close(logits, expected, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("name", DENSE)
 def test_with_all_experts_it_writes_what_the_dense_model_writes(
     dense: Dense, tmp_path: Path, tokens: Tensor, name: str
@@ -103,6 +105,7 @@ def test_with_all_experts_it_writes_what_the_dense_model_writes(
     assert all(torch.equal(written[0], other) for other in written[1:])
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("name", DENSE)
 def test_saving_writes_the_tensors_that_were_loaded(
     dense: Dense, tmp_path: Path, name: str
@@ -121,6 +124,7 @@ def test_saving_writes_the_tensors_that_were_loaded(
             assert torch.equal(tensor, after[tensor_name])
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize(
     ("name", "source"),
     [(n, s) for n in ("llama with biases", "gpt2") for s in sources(n)],
@@ -200,6 +204,7 @@ def test_gradients_at_all_experts_are_the_dense_ones(
         )
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("name", ["qwen3", "gpt2"])
 def test_gradient_checkpointing_changes_no_gradient(
     dense: Dense, tmp_path: Path, tokens: Tensor, name: str
@@ -354,6 +359,7 @@ def test_mixed_precision_trains_with_scores_in_float32(
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.compatibility
 def test_transformers_trainer_trains_it(dense: Dense, tmp_path: Path) -> None:
     model = loaded(carve_folder(dense("llama"), tmp_path / "emoe"))
     rows = [{"input_ids": [1, 2, 3, 4], "labels": [1, 2, 3, 4]}] * 8
@@ -423,6 +429,7 @@ def test_a_model_made_from_nothing_has_experts_of_the_usual_scale() -> None:
     assert experts.neurons.flatten().tolist() == list(range(128))
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("name", ["llama with biases", "gpt2"])
 def test_experts_that_a_checkpoint_lacks_are_made_anew(
     dense: Dense, tmp_path: Path, name: str
@@ -445,6 +452,7 @@ def test_experts_that_a_checkpoint_lacks_are_made_anew(
     assert all(torch.equal(saved[n], tensor) for n, tensor in kept.items())
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 @pytest.mark.parametrize(
     "asked",
@@ -495,6 +503,7 @@ def test_resizing_the_embeddings_is_saved(dense: Dense, tmp_path: Path) -> None:
     assert loaded(tmp_path / "again").lm_head.out_features == 300
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("name", DENSE_TYPES)
 def test_it_can_do_what_the_dense_model_can(
     dense: Dense, tmp_path: Path, name: str

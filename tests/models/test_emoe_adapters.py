@@ -14,7 +14,10 @@ from transformers import AutoModelForCausalLM
 from tests.tiny_emoe import carve_folder, dense_model
 
 # PEFT asks by a name that transformers has given up.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")
+pytestmark = [
+    pytest.mark.compatibility,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`"),
+]
 
 PARAMETERS = {"llama": ["gate_up_proj", "down_proj"], "gpt2": ["c_fc", "c_proj"]}
 GATED = ["gate_proj", "up_proj", "down_proj"]

@@ -86,12 +86,14 @@ def test_a_file_s_copies_follow_the_dense_config() -> None:
     assert (config.eos_token_id, saved["eos_token_id"]) == (9, 9)
 
 
+@pytest.mark.compatibility
 def test_caches_are_those_of_the_dense_model() -> None:
     windowed = carved({"model_type": "mistral", "sliding_window": 16})
     layers = DynamicCache(config=windowed).layers
     assert [type(layer) for layer in layers] == [DynamicSlidingWindowLayer] * 4
 
 
+@pytest.mark.compatibility
 def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     config = carved(gate_source="inter", num_experts=6, moe_intermediate_size=8)
     config.save_pretrained(tmp_path / "one")

@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM
 
 import emo_prune  # noqa: F401  registers the models
 
+pytestmark = pytest.mark.compatibility
+
 EMO = [
     "emo_shared1",
     "stdmoe",

@@ -60,6 +60,7 @@ def test_a_cut_shard_is_a_checkpoint_error(saved: Saved, tmp_path: Path) -> None
         load_model(folder, device="cpu")
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("device", [None, "cpu", "auto"])
 def test_a_model_is_loaded_for_inference(device: str | None, saved: Saved) -> None:
     model = load_model(saved("olmoe"), device=device, dtype="bfloat16")

@@ -29,6 +29,7 @@ def run(code: str, *arguments: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.compatibility
 def test_importing_the_package_imports_neither_torch_nor_transformers() -> None:
     run(
         "import sys, emo_prune, emo_prune.models\n"
@@ -70,11 +71,18 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param("ours last", marks=pytest.mark.compatibility),
+        *(order for order in ORDERS if order != "ours last"),
+    ],
+)
 def test_every_order_of_imports_works(goldens: Path, order: str) -> None:
     run(ORDERS[order] + LOAD, goldens / "emo_shared1")
 
 
+@pytest.mark.compatibility
 def test_pipelines_and_lm_eval_know_the_models(
     goldens: Path, saved: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:

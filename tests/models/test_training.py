@@ -10,6 +10,8 @@ from emo_prune.models import EmoConfig, EmoForCausalLM
 from emo_prune.models.document_pool import PackedDocuments, number_documents
 from tests.tiny_models import checkpoint_activations
 
+pytestmark = pytest.mark.compatibility
+
 LAYERS = 2
 IDS = torch.randint(0, 50, (2, 12), generator=torch.Generator().manual_seed(0))
 DOCUMENTS = number_documents([[5], [3, 8]], 12)

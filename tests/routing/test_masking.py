@@ -1,28 +1,28 @@
 """A masked model is its export, and afterwards what it was.
 
-That it is for every architecture: oracle 2, in `tests.road.test_oracles`.
+That it is for every architecture: oracle 2, in `tests.oracles.test_oracles`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from emo_prune.architectures.opening import open_local
 from emo_prune.routing.masking import masked
-from tests.road.test_oracles import export_to, load, logits_of, select_on
+from tests.oracles.test_oracles import export_to, load, logits_of, select_on
 
 
 def test_a_lowered_top_k_is_lowered(source: Path, tmp_path: Path) -> None:
     selection = select_on(source)
     lower = selection.top_k - 1
-    budget = {**selection.budget, "num_experts_per_tok": lower}
-    selection = dataclasses.replace(selection, budget=budget)
+    budget = replace(selection.budget, num_experts_per_tok=lower)
+    selection = replace(selection, budget=budget)
     pruned = load(export_to(source, selection, tmp_path / "out"))
     full = load(source)
     model, _ = open_local(str(source))
@@ -31,6 +31,7 @@ def test_a_lowered_top_k_is_lowered(source: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(found, logits_of(pruned), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize(
     "name", ["emo_shared1", "stdmoe", "emo_gqa_normtopk", "emo_densefirst"]
 )
@@ -68,6 +69,7 @@ def test_always_active_experts_stay_active(goldens: Path, tmp_path: Path) -> Non
     torch.testing.assert_close(found, logits_of(pruned), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compatibility
 def test_after_masking_a_model_is_what_it_was(source: Path) -> None:
     selection = select_on(source)
     full = load(source)

@@ -56,6 +56,7 @@ def test_every_token_is_counted_and_no_padding(model_type: str) -> None:
         assert layer.mass.sum() == pytest.approx(tokens * (1 + shared), rel=1e-6)
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_counts_equal_those_of_one_example_at_a_time(model_type: str) -> None:
     model = tiny_model(model_type)

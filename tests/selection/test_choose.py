@@ -13,17 +13,17 @@ from hypothesis.extra import numpy as arrays
 from emo_prune.errors import RoutingError, SelectionError
 from emo_prune.routing import LayerRouting
 from emo_prune.selection import (
-    SCORE_NAMES,
     Budget,
     Limits,
     choose_layer,
     parse_keep,
-    select,
+    score_names,
 )
 
 from .test_budget import limits
 
 EXPERTS = 8
+SCORE_NAMES = score_names()
 
 
 def routing_of(picks: Any, mass: Any, **more: Any) -> LayerRouting:
@@ -236,7 +236,10 @@ def test_layers_are_chosen_one_by_one() -> None:
         mass=np.ones((2, 2)),
     )
     large = routing_of([[3, 2, 1, 0, 0, 0, 0, 0]] * 2, np.ones((2, 8)))
-    found = select([large, small], uneven, budget(4), score="frequency")
+    found = [
+        choose_layer(routing, uneven, budget(4), score="frequency")
+        for routing in (large, small)
+    ]
     assert [(layer.layer, layer.kept) for layer in found] == [
         (0, (0, 1, 2, 7)),
         (3, (0, 1)),

@@ -124,6 +124,7 @@ def test_one_pass_counts_the_same(folder: Path, dtype: str, outputs: bool) -> No
     assert_equal(case.streamed(outputs=outputs), case.whole(outputs=outputs))
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("score", ["frequency", "easy-ep"])
 def test_greedy_counts_the_same(folder: Path, dtype: str, score: str) -> None:
@@ -146,6 +147,7 @@ def test_a_few_experts_at_a_time_and_states_on_disk_change_nothing(
     )
 
 
+@pytest.mark.compatibility
 @pytest.mark.parametrize("name", SELECTABLE)
 def test_goldens_count_the_same(goldens: Path, name: str) -> None:
     golden = Golden(goldens / name)

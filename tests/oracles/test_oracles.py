@@ -15,18 +15,14 @@ from safetensors.torch import load_file, save_file
 from emo_prune.architectures import MoEModel
 from emo_prune.architectures.opening import open_local
 from emo_prune.exports import export, plan_export
+from emo_prune.facts import Calibration
 from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
+from emo_prune.options import BudgetOptions
 from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe
 from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
 from emo_prune.routing.masking import masked
-from emo_prune.selection import (
-    Limits,
-    Selection,
-    parse_keep,
-    resolve_budget,
-    select,
-)
+from emo_prune.selection import Chooser, Limits, Selection, source_model
 from tests.tiny_models import NUM_EXPERTS
 
 TOKENS = torch.randint(0, 256, (3, 17), generator=torch.Generator().manual_seed(0))
@@ -47,35 +43,12 @@ def routing_of(
 
 def select_on(folder: Path, keep: str = "50%", batch_size: int = 2) -> Selection:
     model, identity = open_local(str(folder))
-    limits = Limits.of(model)
-    budget = resolve_budget(parse_keep(keep), limits)
-    layers = select(
-        routing_of(folder, model, batch_size), limits, budget, score="frequency"
-    )
-    return Selection(
-        model={
-            "name": "tiny",
-            "revision": None,
-            "fingerprint": identity,
-            "model_type": model.architecture.model_type,
-            "num_experts": model.num_experts,
-            "num_shared_experts": model.num_shared_experts,
-            "num_experts_per_tok": model.top_k,
-        },
-        calibration={
-            "task": "tokens",
-            "num_examples": 3,
-            "num_tokens": 51,
-            "documents": [],
-        },
-        method={"score": "frequency", "greedy": False},
-        budget={
-            "keep": budget.num_experts / model.num_experts,
-            "num_experts": budget.num_experts,
-            "num_experts_per_tok": budget.top_k,
-        },
-        layers=layers,
-        versions={},
+    chooser = Chooser.of(Limits.of(model), BudgetOptions(keep=keep), seed=0)
+    for layer in routing_of(folder, model, batch_size):
+        chooser.choose(layer)
+    return chooser.selection(
+        source_model(model, identity),
+        Calibration(task="tokens", num_examples=3, num_tokens=51, documents=()),
     )
 
 
@@ -155,6 +128,7 @@ def test_export_and_mask_are_the_full_model_without_the_dropped_experts_logits(
         torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.compatibility
 def test_pruning_in_place_equals_the_export(source: Path, tmp_path: Path) -> None:
     selection = select_on(source)
     pruned = load(export_to(source, selection, tmp_path / "out"))
