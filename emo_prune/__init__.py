@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from emo_prune.errors import EmoPruneError
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.progress import Progress
+    from emo_prune.reports import Report, report
     from emo_prune.selection import Selection, load_selection, reselect, select
 
 # Where each public name is. What a verb's package offers is a line here.
@@ -32,9 +33,11 @@ _HOMES = {
     "EmoPruneError": "errors",
     "Inspection": "architectures",
     "Progress": "progress",
+    "Report": "reports",
     "Selection": "selection",
     "inspect": "architectures",
     "load_selection": "selection",
+    "report": "reports",
     "reselect": "selection",
     "select": "selection",
 }
@@ -45,10 +48,12 @@ __all__ = [
     "EmoPruneError",
     "Inspection",
     "Progress",
+    "Report",
     "Selection",
     "__version__",
     "inspect",
     "load_selection",
+    "report",
     "reselect",
     "select",
 ]

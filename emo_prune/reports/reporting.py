@@ -52,7 +52,9 @@ def report(options: ReportOptions) -> Report:
     """
     path = Path(options.path)
     file = _page_file(None if options.output is None else Path(options.output), path)
-    found = find_artifacts(path, _optional(options.samples), _optional(options.questions))
+    found = find_artifacts(
+        path, _optional(options.samples), _optional(options.questions)
+    )
     shown = sections(found)
     text = page(found, shown)
     places.refuse_existing(file, force=options.force or is_page(file))

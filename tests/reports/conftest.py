@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from emo_prune.cli import main
-from emo_prune.reports.page import find_artifacts, page
+from emo_prune.reports.page import Picture, find_artifacts, page, sections
 from tests.cli.conftest import MADE_UP
 from tests.tiny_models import save_tiny
 
 Edit = Callable[[str, Callable[[dict[str, Any]], object]], None]
+REAL = Path(__file__).resolve().parents[2] / "benchmarks/results/sweep.json"
+Edited = Callable[[Callable[[dict[str, Any]], object]], Path]
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +64,28 @@ def edit(folder: Path) -> Edit:
 def html_of(path: Path) -> str:
     """Return the page of an artifact or a folder."""
     return page(find_artifacts(path))
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Edited:
+    """Write the real sweep with a change, and return the file."""
+
+    def write(how: Callable[[dict[str, Any]], object]) -> Path:
+        value = json.loads(REAL.read_text())
+        how(value)
+        file = tmp_path / "sweep.json"
+        file.write_text(json.dumps(value))
+        return file
+
+    return write
+
+
+def pictures(path: Path) -> dict[str, Picture]:
+    """Return the pictures of a page by name."""
+    found = sections(find_artifacts(path))
+    return {picture.name: picture for one in found for picture in one.pictures}
+
+
+def one_size(value: dict[str, Any]) -> None:
+    """Leave the subsets of one size of calibration."""
+    value["subsets"] = [row for row in value["subsets"] if row["calibration"] == "40"]

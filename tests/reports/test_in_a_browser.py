@@ -10,9 +10,8 @@ import pytest
 
 from emo_prune.reports.page import find_artifacts, picture_files, sections
 from tests.reports.browser import Tab, browser
-from tests.reports.conftest import html_of
+from tests.reports.conftest import REAL, html_of
 from tests.reports.test_page import PRETRAINED
-from tests.reports.test_sweep_page import REAL
 
 TABLE = "document.querySelector('table')"  # the points of the loss
 LOSSES = f"[...{TABLE}.tBodies[0].rows].map(row => row.cells[1].textContent)"

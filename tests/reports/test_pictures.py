@@ -13,9 +13,8 @@ import pytest
 
 from emo_prune.errors import ReportError
 from emo_prune.reports.page import find_artifacts, picture_files, sections
-from tests.reports.conftest import Edit
+from tests.reports.conftest import REAL, Edit
 from tests.reports.test_page import HOSTILE, PRETRAINED
-from tests.reports.test_sweep_page import REAL
 
 
 def files(path: Path, *, png: bool = False) -> dict[str, str | bytes]:

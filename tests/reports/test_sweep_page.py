@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,11 @@ import pytest
 from rich.console import Console
 
 from emo_prune.errors import ReportError
-from emo_prune.sweeps.document import Sweep
-from emo_prune.reports.page import Picture, find_artifacts, sections
+from emo_prune.reports.page import find_artifacts
 from emo_prune.reports.sweep import sweep_tables
-from tests.reports.conftest import html_of
+from emo_prune.sweeps.document import Sweep
+from tests.reports.conftest import REAL, Edited, html_of, one_size, pictures
 from tests.reports.test_page import Reader, numbers
-
-REAL = Path(__file__).resolve().parents[2] / "benchmarks/results/sweep.json"
-Edited = Callable[[Callable[[dict[str, Any]], object]], Path]
-
-
-@pytest.fixture
-def edited(tmp_path: Path) -> Edited:
-    """Write the real sweep with a change, and return the file."""
-
-    def write(how: Callable[[dict[str, Any]], object]) -> Path:
-        value = json.loads(REAL.read_text())
-        how(value)
-        file = tmp_path / "sweep.json"
-        file.write_text(json.dumps(value))
-        return file
-
-    return write
-
-
-def pictures(path: Path) -> dict[str, Picture]:
-    (section,) = sections(find_artifacts(path))
-    return {picture.name: picture for picture in section.pictures}
-
-
-def one_size(value: dict[str, Any]) -> None:
-    """Leave the subsets of one size of calibration."""
-    value["subsets"] = [row for row in value["subsets"] if row["calibration"] == "40"]
 
 
 def test_reading_a_sweep_and_writing_it_gives_the_same_bytes() -> None:
@@ -93,7 +65,8 @@ def test_the_frontier_is_that_of_the_terminal(edited: Edited) -> None:
 def test_more_accuracy_is_drawn_higher_and_more_bytes_further_right() -> None:
     value = json.loads(REAL.read_text())
     drawn = "".join(pictures(REAL)["frontier"].shapes)
-    circles = re.findall(r'<circle cx="([^"]+)" cy="([^"]+)" r="4"', drawn)
+    drawn = drawn[: drawn.index("</g>", drawn.rindex("<g>"))]  # without the legend
+    circles = re.findall(r'<circle cx="([^"]+)" cy="([^"]+)" [^>]*"mark[34]"', drawn)
     points = [
         (row["num_bytes"], row["mean"]["value"])
         for row in [value["full"], *value["others"]]

@@ -37,7 +37,9 @@ def carving_section(
     del beside
     record = artifact.value
     measured = record.measured
-    carved = f"{len(record.layers)} of {record.num_layers} layers of {record.model.name}"
+    carved = (
+        f"{len(record.layers)} of {record.num_layers} layers of {record.model.name}"
+    )
     part = record.ffn_flops_per_token / record.dense_ffn_flops_per_token
     headline = [
         (f"of {record.num_experts:,} experts a token",

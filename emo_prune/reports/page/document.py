@@ -64,7 +64,8 @@ def sections(found: Found) -> list[Section]:
         raise ReportError(
             "no artifact is of a kind that can be shown",
             where=", ".join(one.name for one in found.artifacts),
-            got=", ".join(sorted(set(_schemas(found.artifacts)))) or "nothing of itself",
+            got=", ".join(sorted(set(_schemas(found.artifacts))))
+            or "nothing of itself",
             expected=", ".join(kind.__name__ for kind in KINDS),
             hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
         )

@@ -48,7 +48,7 @@ class CarvedLayer(Part, frozen=True, kw_only=True):
     dense_ffn_flops_per_token: Positive
 
 
-class Modularity(Part, frozen=True, kw_only=True):
+class Modularity(Part, frozen=True, kw_only=True, forbid_unknown_fields=False):
     layer: Count
     load: tuple[float, ...]
     picked_energy: float
@@ -92,7 +92,10 @@ class CarvingRecord(Document, frozen=True, kw_only=True, tag="emo-prune/carving/
 def reader(schema: str) -> type[Document] | Any:
     import emo_prune.reports.page.interim as me
 
-    kinds = {str(t.schema): t for t in (Evaluations, ExportRecord, CarvingRecord, PretrainRecord)}
+    kinds = {
+        str(t.schema): t
+        for t in (Evaluations, ExportRecord, CarvingRecord, PretrainRecord)
+    }
     return kinds.get(schema) or {"emo-prune/sweep/1": SweepReader}.get(schema)
 
 
@@ -106,7 +109,9 @@ class SweepReader:
         try:
             fastjsonschema.compile(sweep_schema())(value)
         except fastjsonschema.JsonSchemaValueException as problem:
-            raise ReportError("the sweep breaks its schema", where=where, got=problem.message) from None
+            raise ReportError(
+                "the sweep breaks its schema", where=where, got=problem.message
+            ) from None
         return Sweep.from_dict(value)
 
 

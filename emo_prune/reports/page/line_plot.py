@@ -204,9 +204,7 @@ def _legend(
     return shapes, top + _ROW + 4 - (_BOTTOM + 34)
 
 
-def _sample(
-    one: Line, look: _Look
-) -> tuple[tuple[str, ...], tuple[float, str] | None]:
+def _sample(one: Line, look: _Look) -> tuple[tuple[str, ...], tuple[float, str] | None]:
     """Return what a line's entry shows: a stroke if it has one, marks if it has any."""
     strokes = (f"line{look.kind}",) if len(one.points) > 1 else ()
     is_marked = len(one.points) <= _MOST_MARKED

@@ -199,9 +199,7 @@ def _plot(results: Results) -> Picture:
     words = "Hollow dots are the baseline." if hollow else ""
     title = f"{unit_of(results).capitalize()} by category"
     bounds = bounds_of(values, scale)
-    return dot_plot(
-        "categories", title, dots, bars=_BARS, words=words, bounds=bounds
-    )
+    return dot_plot("categories", title, dots, bars=_BARS, words=words, bounds=bounds)
 
 
 def _table(results: Results) -> Markup:

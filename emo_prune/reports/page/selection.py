@@ -177,7 +177,9 @@ def _over_layers(layers: Sequence[LayerSelection]) -> Picture:
     stable = [Point(x.layer, x.stability) for x in layers if x.stability is not None]
     if stable:
         lines.append(Line("stability", stable))
-    title = "Shares kept, and stability, by layer" if stable else "Shares kept, by layer"
+    title = (
+        "Shares kept, and stability, by layer" if stable else "Shares kept, by layer"
+    )
     return line_plot("layers", title, lines, Frame(x_title="layer"))
 
 

@@ -141,9 +141,7 @@ def _cost(sweep: Sweep, row: Row, mean: Cell) -> str:
     change = f"{mean.difference or 0.0:+.2f} {unit}"
     if mean.interval is not None:
         change += ", 95 % interval {:+.2f} to {:+.2f}".format(*mean.interval)
-    return (
-        f"{_said(sweep, mean)} ({change}) in {_part(sweep, row):.1f} % of the bytes"
-    )
+    return f"{_said(sweep, mean)} ({change}) in {_part(sweep, row):.1f} % of the bytes"
 
 
 def _said(sweep: Sweep, cell: Cell) -> str:
