@@ -27,12 +27,13 @@ from emoe_tables import (  # noqa: E402
     modularity_table,
     top_k_table,
 )
-from findings import findings, short_table  # noqa: E402
+from findings import findings  # noqa: E402
 from tables import cost_table, routing_table  # noqa: E402
 
 README = BENCHMARKS.parent / "README.md"
 MODULARITY = BENCHMARKS.parent / "docs" / "modularity.md"
 PRETRAINING = BENCHMARKS.parent / "docs" / "pretraining.md"
+COSTS = BENCHMARKS.parent / "docs" / "costs.md"
 EMOE = BENCHMARKS.parent / "docs" / "emoe.md"
 
 
@@ -50,10 +51,10 @@ def pages() -> dict[Path, dict[str, str]]:
     measured = _read("emoe.json")
     return {
         README: {
-            "figures": figures(),
+            "costs": costs_in_short(),
             "architectures": architectures(),
-            "modularity": modularity(),
         },
+        COSTS: {"figures": figures()},
         MODULARITY: {
             "findings": findings(costs, routing),
             "cost": cost_table(costs),
@@ -81,6 +82,24 @@ def fill(text: str, name: str, part: str) -> str:
     """Return a text with one marked part replaced."""
     marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     return marked.sub(lambda found: f"{found[1]}{part}\n{found[2]}", text)
+
+
+def costs_in_short() -> str:
+    """Return the figure of each benchmark that matters most, as a list."""
+    export, deep = _read("export.json"), _read("extract-16.json")
+    scored, started = _read("eval.json"), _read("startup.json")
+    ours, copy = export["export"], export["cp"]
+    speedups = [facts["speedup"] for facts in scored["models"].values()]
+    run = deep["extract"]
+    return f"""\
+- `export` of {_gb(ours["bytes_written"])}: {ours["wall_s"]:.2f} s and
+  {_mb(ours["peak_rss_bytes"])} of memory, where `cp` takes {copy["wall_s"]:.2f} s.
+- `extract` from a checkpoint of {_gb(deep["source_bytes"])}: {run["wall_s"]:.0f} s and
+  {_gb(run["peak_rss_bytes"])} of memory; it reads {_gb(run["bytes_read"])}.
+- `eval` of five-shot MMLU: {min(speedups):.1f} to {max(speedups):.1f} times as fast as
+  lm-eval's `hf` backend, with the same numbers.
+- `--help` starts in {started["help"]["wall_s"]:.1f} s, `inspect` in
+  {started["inspect"]["wall_s"]:.1f} s."""
 
 
 def figures() -> str:
@@ -113,18 +132,18 @@ Starting up, on a checkpoint of {startup["layers"]} layers and 128 experts:
 {_row("`emo-prune inspect`", startup["inspect"])}
 {_row(meta, startup["transformers"])}
 
-From [benchmarks/](benchmarks/), medians, with their JSON in `benchmarks/results/`."""
+From [benchmarks/](../benchmarks/): medians; their JSON is in `benchmarks/results/`."""
 
 
 def extraction() -> str:
     """Return the table of the extract benchmark and what it says of bytes."""
-    walks = [_read(f"extract{name}.json") for name in ("", "-4", "-16")]
-    remote, deep = _read("remote.json"), walks[-1]
+    runs = [_read(f"extract{name}.json") for name in ("", "-4", "-16")]
+    remote, deep = _read("remote.json"), runs[-1]
     first, second = remote["tasks"].values()
-    tokens, imports = walks[0]["calibration_tokens"], walks[0]["imports"]["wall_s"]
+    tokens, imports = runs[0]["calibration_tokens"], runs[0]["imports"]["wall_s"]
     headings = ["layers", "checkpoint", "`emo-prune extract`"]
     headings += ["`select --greedy` in memory, `export`", "plain transformers"]
-    rows = [headings, ["---"] * len(headings), *map(_depth, walks)]
+    rows = [headings, ["---"] * len(headings), *map(_depth, runs)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     read, needed = deep["extract"]["bytes_read"], deep["ratios"]["bytes_read_to_needed"]
     return f"""\
@@ -163,16 +182,20 @@ second on {threads} thread{"s" * (threads > 1)} (log-likelihoods differ by less 
 {table}"""
 
 
-def _depth(walk: dict[str, Any]) -> list[str]:
+def _depth(run: dict[str, Any]) -> list[str]:
     """Return a row of the table of depths."""
-    ways = (walk.get(name) for name in ("extract", "in_memory", "load_all"))
+    ways = (run.get(name) for name in ("extract", "in_memory", "load_all"))
     cells = [
         f"{facts['wall_s']:.1f} s, {_gb(facts['peak_rss_bytes'])}"
         if facts
         else "does not fit"
         for facts in ways
     ]
-    return [str(walk["layers"]), _gb(walk["source_bytes"]), *cells]
+    return [str(run["layers"]), _gb(run["source_bytes"]), *cells]
+
+
+def _mb(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:.0f} MB"
 
 
 def _gb(num_bytes: float) -> str:
@@ -181,19 +204,6 @@ def _gb(num_bytes: float) -> str:
 
 def _moved(task: dict[str, Any]) -> int:
     return int(task["shard_bytes_moved"] + task["other_bytes_moved"])
-
-
-def modularity() -> str:
-    """Return what pools do, as a table."""
-    costs = _read("modularity.json")
-    domains = costs["models"]["emo"]["summary"]["matrix"]["domains"]
-    tokens = costs["models"]["emo"]["model"]["training"]["tokens"] / 1e6
-    return f"""\
-What pools do, on {domains} domains of real text and {tokens:.0f} million tokens: the
-loss of a small model in nats per token, and by how much it rises if only some experts
-stay.
-
-{short_table(costs)}"""
 
 
 def speed() -> str:

@@ -21,6 +21,8 @@ from emo_prune.version import __version__
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
     from emo_prune.errors import EmoPruneError
+    from emo_prune.evaluation import Evaluation, Results, load_results
+    from emo_prune.evaluation.evaluating import evaluate, evaluate_all
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.reports import Report, report
@@ -31,11 +33,16 @@ _HOMES = {
     "EmoConfig": "models",
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
+    "Evaluation": "evaluation",
     "Inspection": "architectures",
     "Progress": "progress",
     "Report": "reports",
+    "Results": "evaluation",
     "Selection": "selection",
+    "evaluate": "evaluation",
+    "evaluate_all": "evaluation",
     "inspect": "architectures",
+    "load_results": "evaluation",
     "load_selection": "selection",
     "report": "reports",
     "reselect": "selection",
@@ -46,12 +53,17 @@ __all__ = [
     "EmoConfig",
     "EmoForCausalLM",
     "EmoPruneError",
+    "Evaluation",
     "Inspection",
     "Progress",
     "Report",
+    "Results",
     "Selection",
     "__version__",
+    "evaluate",
+    "evaluate_all",
     "inspect",
+    "load_results",
     "load_selection",
     "report",
     "reselect",

@@ -7,20 +7,25 @@ file. The types are the schema: reading checks against them, and the JSON Schema
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 import msgspec
 
 from emo_prune.errors import EmoPruneError, ReportError
 from emo_prune.files import readable_json, sha256_text, strict_json, write_atomically
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 PREFIX = "emo-prune/"
 
 # Where the type of each document is. A new one is a row here.
 DOCUMENTS = {
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
+    "emo-prune/evaluations/1": "emo_prune.evaluation.results:Evaluations",
     "emo-prune/results/1": "emo_prune.evaluation.results:Results",
 }
 
@@ -196,6 +201,35 @@ def json_schema(schema: str) -> dict[str, Any]:
         **top,
         **({"$defs": definitions} if definitions else {}),
     }
+
+
+def data_frame(rows: Sequence[Mapping[str, object]]) -> DataFrame:
+    """Return the lines of a table, column by name, as a pandas DataFrame.
+
+    Raises:
+        ReportError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise ReportError(
+            "pandas is not installed",
+            expected="pandas, for tables in Python",
+            hint="pip install pandas",
+        ) from None
+    return pandas.DataFrame(list(rows))
+
+
+def html_table(columns: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as a notebook shows it."""
+    import html
+
+    head = "".join(f"<th>{html.escape(str(column))}</th>" for column in columns)
+    lines = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _whole_numbers(value: object) -> object:

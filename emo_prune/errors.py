@@ -293,4 +293,6 @@ class VerificationFailed(CheckFailed):
 
 
 class GateFailed(CheckFailed):
-    """A quality gate of `eval` was not met."""
+    """A quality gate was not met; `evaluations` are all that was found before."""
+
+    evaluations: tuple[object, ...] = ()

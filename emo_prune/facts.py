@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
@@ -42,8 +43,8 @@ class Calibration(Part, frozen=True, kw_only=True):
 
     task: str
     split: str | UnsetType | None = UNSET
-    protocol: str | UnsetType | None = UNSET
-    answer: str | UnsetType | None = UNSET
+    protocol: Literal["standard", "emo"] | UnsetType | None = UNSET
+    answer: Literal["letter", "text"] | UnsetType | None = UNSET
     num_examples: Count
     num_fewshot: Count | UnsetType | None = UNSET
     seed: int | UnsetType = UNSET

@@ -22,7 +22,7 @@ import torch
 from product import emo_prune
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from emo_prune.evaluation import Results, compare, evaluate_loaded
+from emo_prune.evaluation import Results, Scorer, compare, load_results
 from emo_prune.files import versions, write_atomically
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task
 
@@ -134,8 +134,8 @@ def _scored(
     file = options.work_dir / f"{name}.results.json"
     if not file.exists():
         print(f"scoring {name}", file=sys.stderr, flush=True)
-        write_atomically(file, _score(options, folder, top_k).to_json())
-    return Results.from_json(file.read_text(), file)
+        _score(options, folder, top_k).save(file)
+    return load_results(file)
 
 
 def _score(options: argparse.Namespace, folder: Path, top_k: int | None) -> Results:
@@ -146,7 +146,8 @@ def _score(options: argparse.Namespace, folder: Path, top_k: int | None) -> Resu
         parse_task("arc_easy"), TaskOptions(data_dir=options.data_dir), options.limit
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return evaluate_loaded(model, tokenizer, questions, name=folder.name)
+    with Scorer(model, tokenizer) as scorer:
+        return scorer.score(questions, folder.name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -105,7 +105,7 @@ def carving_table(found: Document) -> str:
             "parameters",
             "carve",
             "its peak memory",
-            "`--as dense`",
+            "`restore --dense`",
             "its peak memory",
         ]
     ]

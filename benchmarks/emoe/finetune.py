@@ -39,7 +39,7 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
-from emo_prune.evaluation import evaluate_loaded
+from emo_prune.evaluation import Scorer
 from emo_prune.files import versions, write_atomically
 from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.tasks import TaskOptions, evaluation_set, parse_task
@@ -216,8 +216,8 @@ def score(
     for name, limit in settings.scored.items():
         asked = TaskOptions(data_dir=data_dir, num_fewshot=0)
         questions = evaluation_set(parse_task(name), asked, limit)
-        results = evaluate_loaded(model, tokenizer, questions, name=name)
-        (task,) = results.tasks
+        with Scorer(model, tokenizer) as scorer:
+            (task,) = scorer.score(questions, name).tasks
         found[name] = [int(question.score) for question in task.questions]
     return found
 

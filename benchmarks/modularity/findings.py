@@ -6,26 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from labels import LABELS, WHOLE_LABELS
-from tables import markdown
 
 Results = Mapping[str, Any]
-
-
-def short_table(results: Results) -> str:
-    """Return the increase of the loss by what is kept, chosen and at random."""
-    models = {name: results["models"][name] for name in LABELS}
-    total = models["emo"]["model"]["num_experts"]
-    keeps = dict.fromkeys(cell["keep"] for cell in models["emo"]["summary"]["subsets"])
-    head = ["", "whole", *(f"{100 * keep / total:g} %" for keep in keeps)]
-    rows = []
-    for name, label in LABELS.items():
-        summary = models[name]["summary"]
-        whole = f"{summary['loss']['mean']:.2f}"
-        chosen = [f"{increase(summary, keep):+.2f}" for keep in keeps]
-        drawn = [f"{at_random(summary, keep):+.2f}" for keep in keeps]
-        rows.append([f"{label}, chosen by 40 documents", whole, *chosen])
-        rows.append([f"{label}, at random", whole, *drawn])
-    return markdown(head, rows)
 
 
 def findings(results: Results, routing: Results) -> str:

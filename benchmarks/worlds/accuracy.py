@@ -31,10 +31,9 @@ from benchmarks.worlds import (
     questions,
     write_questions,
 )
-from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
+from emo_prune.evaluation import evaluate
 from emo_prune.exports.export_selection import plan_selection, write_plan
 from emo_prune.selection import select
-from emo_prune.tasks import parse_task
 
 CALIBRATION = 40  # questions
 SEEDS = (0, 1, 2)
@@ -91,21 +90,15 @@ def measure(
         prune(model, work, world, options.score, options.keep, 0)
     for seed in SEEDS:
         prune(model, work, NAMES[0], "random", options.keep, seed)
-    cells = list(pruned_models(model, work))
-    requests = [
-        EvaluateRequest(
-            model=str(folder),
-            task=parse_task(None, work.parent / f"{world}-test.jsonl"),
+    found: dict[str, dict[str, list[float]]] = {world: {} for world in NAMES}
+    for world, kept, folder in pruned_models(model, work):
+        scored = evaluate(
+            folder,
+            examples=work.parent / f"{world}-test.jsonl",
             dtype="float32",
             batch_size=64,
         )
-        for world, _, folder in cells
-    ]
-    found: dict[str, dict[str, list[float]]] = {world: {} for world in NAMES}
-    for (world, kept, _), (results, _) in zip(
-        cells, evaluate_tasks(requests), strict=True
-    ):
-        found[world].setdefault(kept, []).append(100 * results.value)
+        found[world].setdefault(kept, []).append(100 * scored.results.value)
     return {
         world: {kept: round(statistics.mean(all_), 2) for kept, all_ in cell.items()}
         for world, cell in found.items()

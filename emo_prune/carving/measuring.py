@@ -35,7 +35,7 @@ class Measuring:
             CheckpointError: a token id has no embedding.
             EmoPruneError: task, data or tokenizer cannot be used.
         """
-        from emo_prune.routing.batches import check_vocabulary
+        from emo_prune.routing import check_vocabulary
 
         calibrated = calibrate(
             self.task,

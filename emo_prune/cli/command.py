@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperCommand
 
 from emo_prune.cli import console
-from emo_prune.errors import EmoPruneError
+from emo_prune.cli.wording import command_line
+from emo_prune.errors import EmoPruneError, Wording
 from emo_prune.options import Declared, Options, declared
 from emo_prune.options.declare import OUTPUT
 
@@ -55,7 +56,8 @@ def command(
     context = inspect.Parameter(
         "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
     )
-    parameters = [context, *map(_parameter, declared(options))]
+    wording = command_line(options)
+    parameters = [context, *(_parameter(one, wording) for one in declared(options))]
     if json:
         parameters.append(_keyword(JSON, _JSON, False))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -104,6 +106,10 @@ def _typed_first(
         for name in group:
             if typed and name not in typed:
                 values[name] = None
+    for one in declared(options):
+        for name in one.option.over if _is_typed(context, one.name) else ():
+            if not _is_typed(context, name):
+                values[name] = None
     return values
 
 
@@ -118,12 +124,13 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     )
 
 
-def _parameter(one: Declared) -> inspect.Parameter:
+def _parameter(one: Declared, wording: Wording) -> inspect.Parameter:
     """Return an option as Typer reads it from a function."""
     default = inspect.Parameter.empty if one.is_required else one.default
     if one.default is None and one.option.repeatable:
         default = None
-    info = _argument(one) if one.is_argument else _option(one)
+    text = one.help(wording)
+    info = _argument(one, text) if one.is_argument else _option(one, text)
     return _keyword(one.name, Annotated[_annotation(one), info], default)
 
 
@@ -134,19 +141,19 @@ def _annotation(one: Declared) -> Any:
     return Union[kind, None] if one.is_optional else kind  # noqa: UP007 - of a variable
 
 
-def _argument(one: Declared) -> Any:
+def _argument(one: Declared, text: str) -> Any:
     return typer.Argument(
         envvar=one.variable,
-        help=one.help,
+        help=text,
         show_default=not one.is_required and one.default is not None,
     )
 
 
-def _option(one: Declared) -> Any:
+def _option(one: Declared, text: str) -> Any:
     return typer.Option(
         *one.flags,
         envvar=one.variable,
-        help=one.help,
+        help=text,
         min=one.option.minimum if one.kind is int else None,
         metavar=one.option.metavar,
         rich_help_panel=one.option.panel,

@@ -1,22 +1,29 @@
 """Score checkpoints by lm-eval, compare them question by question, and judge.
 
-`Scorer` gives `Results`, the same numbers a direct run of lm-eval gives; `compare` sets
-them against a baseline's on the same questions, `against_control` against experts
-chosen for nothing; `judge` holds that against `Gates`, and `check_gates` fails what
-lost too much; `refuse_overlap` keeps calibration documents out of the score. Importing
-this package imports neither lm-eval nor torch.
+`evaluate` and `evaluate_all` are the verbs. `Scorer` gives `Results`, the same numbers
+that a direct run of lm-eval gives; `compare` sets them against a baseline's on the same
+questions, `against_control` against experts that were not chosen for the task; `judge`
+holds that against `Gates`, and `check_gates` fails what lost too much; `refuse_overlap`
+keeps calibration documents out of the score. Importing this package imports neither
+lm-eval nor torch.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from emo_prune.evaluation.compare import Flip, compare, flips
 from emo_prune.evaluation.controls import against_control
+from emo_prune.evaluation.evaluation import Evaluation
 from emo_prune.evaluation.gates import Gates, check_gates, judge
-from emo_prune.evaluation.overlap import evaluation_prompts, refuse_overlap
+from emo_prune.evaluation.prompts import evaluation_prompts, refuse_overlap
 from emo_prune.evaluation.results import (
     CategoryResult,
     Comparison,
     Control,
     ControlKind,
     Difference,
+    Evaluations,
     Question,
     Results,
     Settings,
@@ -26,6 +33,10 @@ from emo_prune.evaluation.results import (
 )
 from emo_prune.evaluation.scored_model import ScoredModel, scored_model, subset_name
 from emo_prune.evaluation.scorer import Scorer
+from emo_prune.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from emo_prune.evaluation.evaluating import evaluate, evaluate_all
 
 __all__ = [
     "CategoryResult",
@@ -33,6 +44,8 @@ __all__ = [
     "Control",
     "ControlKind",
     "Difference",
+    "Evaluation",
+    "Evaluations",
     "Flip",
     "Gates",
     "Question",
@@ -45,6 +58,8 @@ __all__ = [
     "against_control",
     "check_gates",
     "compare",
+    "evaluate",
+    "evaluate_all",
     "evaluation_prompts",
     "flips",
     "judge",
@@ -53,3 +68,7 @@ __all__ = [
     "scored_model",
     "subset_name",
 ]
+
+__getattr__ = lazy_names(
+    __name__, {"evaluate": "evaluating", "evaluate_all": "evaluating"}
+)

@@ -331,8 +331,8 @@ def _as_calibrated(
     alike = made.task.startswith(f"{other.kind}:")
     return TaskOptions(
         num_fewshot=(made.num_fewshot or None) if alike else None,
-        answer="text" if made.answer == "text" else "letter",
-        protocol="emo" if made.protocol == "emo" else "standard",
+        answer=made.answer or "letter",
+        protocol=made.protocol or "standard",
         data_dir=data_dir,
         seed=made.seed or 0,
     )

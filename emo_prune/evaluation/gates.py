@@ -16,9 +16,12 @@ from emo_prune.options.values import (
     rise_in_percent,
     share_in_percent,
 )
+from emo_prune.tasks import Task
 
 GateName = Literal["--max-drop", "--min-recovery", "--max-ppl-increase"]
 
+# The figure of tasks whose answers are right or wrong, where that is known beforehand.
+_OF_ANSWERS = {"mmlu": "acc", "mmlu-pro": "acc", "gsm8k": "exact_match"}
 _MOST_BITS = 1000.0  # 2 to this power is still a float
 
 
@@ -68,6 +71,15 @@ class Gates:
         """Whether there is anything to judge."""
         limits = (self.max_drop, self.min_recovery, self.max_ppl_increase)
         return any(limit is not None for limit in limits)
+
+    def refuse_for(self, task: Task) -> None:
+        """Raise what `judge` would, where a task's figure is known beforehand.
+
+        Raises:
+            EvaluationError: perplexity is asked of answers that are right or wrong.
+        """
+        if self.max_ppl_increase is not None and task.kind in _OF_ANSWERS:
+            raise _no_perplexity(_OF_ANSWERS[task.kind])
 
 
 def judge(comparison: Comparison, gates: Gates) -> tuple[Verdict, ...]:
@@ -231,7 +243,7 @@ def _recovery(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
 def _perplexity(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
     """Judge 2 to the difference: perplexity per byte is 2 to the bits per byte."""
     if comparison.metric != "bits_per_byte":
-        raise no_perplexity(comparison.metric)
+        raise _no_perplexity(comparison.metric)
     head = comparison.headline
     increase = _increase(_lost(comparison, gates))
     seen = head.min_detectable_drop
@@ -247,8 +259,7 @@ def _perplexity(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
     ).verdict("--max-ppl-increase", comparison, gates)
 
 
-def no_perplexity(metric: str) -> EvaluationError:
-    """Return the error for perplexity asked of what has none."""
+def _no_perplexity(metric: str) -> EvaluationError:
     return EvaluationError(
         "perplexity per byte is known of texts only",
         where=Parameter("max_ppl_increase"),

@@ -217,6 +217,15 @@ class Results(Document, frozen=True, kw_only=True, tag="emo-prune/results/1"):
         return "results file"
 
 
+class Evaluations(Document, frozen=True, kw_only=True, tag="emo-prune/evaluations/1"):
+    """Several evaluations in one document, as the command line prints them."""
+
+    error: ClassVar[type[EmoPruneError]] = EvaluationError
+    made_by: ClassVar[str] = "eval"
+
+    results: tuple[Results, ...]
+
+
 def load_results(path: str | Path) -> Results:
     """Read a results.json.
 

@@ -135,7 +135,7 @@ class Scorer:
         if kept is None:
             yield
             return
-        from emo_prune.routing.masking import masked
+        from emo_prune.routing import masked
 
         config = self.model.config
         architecture = architecture_of({"model_type": config.model_type})

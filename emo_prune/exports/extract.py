@@ -24,9 +24,8 @@ from emo_prune.exports.partial import replaced_of
 from emo_prune.exports.plan import DEFAULT_SHARD_BYTES
 from emo_prune.files import sha256_bytes, write_atomically
 from emo_prune.progress import Progress, Silent
-from emo_prune.routing import Ranks, current_ranks
+from emo_prune.routing import Ranks, StreamedRun, current_ranks, refuse_ranks, resumable
 from emo_prune.routing.calibration import calibrate
-from emo_prune.routing.streamed import StreamedRun, refuse_ranks, resumable
 from emo_prune.selection import NEED_OUTPUTS, Selection
 from emo_prune.selection.chooser import Chooser, model_facts, run_key
 from emo_prune.tasks import Task

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from emo_prune.errors import CheckpointError, SettingsError
+from emo_prune.errors import CheckpointError
 from emo_prune.models.loading import (
     LOADING_FAILURES,
     failure_reason,
@@ -168,14 +168,12 @@ def build_skeleton(
 
     Raises:
         CheckpointError: transformers cannot build it.
-        SettingsError: it is quantised; such a model is loaded whole.
     """
     from accelerate import init_empty_weights
 
     with quiet_transformers():
         try:
             config = AutoConfig.from_pretrained(folder)
-            _refuse_quantised(config)
             with init_empty_weights(include_buffers=False):
                 model = AutoModelForCausalLM.from_config(
                     config, dtype=getattr(torch, dtype)
@@ -204,13 +202,3 @@ def refuse_unfilled(
 def _pass_on(*args: Any, **kwargs: Any) -> Any:
     """Stand in for a layer that has no weights now: hidden states pass unchanged."""
     return args[0] if args else kwargs["hidden_states"]
-
-
-def _refuse_quantised(config: Any) -> None:
-    if getattr(config, "quantization_config", None) is not None:
-        raise SettingsError(
-            "a quantised model cannot be run layer by layer",
-            where="config.json, quantization_config",
-            expected="weights in float32, bfloat16 or float16",
-            hint="use select --no-stream and export, or the unquantised checkpoint",
-        )

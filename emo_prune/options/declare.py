@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar
 
-from emo_prune.errors import Parameter, SettingsError
+from emo_prune.errors import Parameter, SettingsError, Wording
 from emo_prune.progress import SILENT, Progress
 
 MODEL = "Model"
@@ -27,6 +28,7 @@ RUNTIME = "Runtime"
 OUTPUT = "Output"
 
 _KEY = "option"
+_PLACE = re.compile(r"\{(\w+)(?:=(\w+))?\}")
 _PREFIX = "EMO_PRUNE_"
 
 P = ParamSpec("P")
@@ -57,10 +59,13 @@ class Option:
     commas: several values divided by commas, or a list; a tuple for the verb.
     check: "module:function" that takes the value and its `Parameter`, and raises
         what is wrong with it.
-    choices: "module:function" that returns the names that can be given; they stand
-        for {choices} in the help, and complete what is typed.
+    help: {choices} stands for the names that can be given, {keep} and {keep=16} for
+        another parameter.
+    choices: "module:function" that returns these names; they complete what is typed.
     instead_of: names the options that this one excludes by a word they share; of those
         typed and those from a variable, the typed ones hold.
+    over: names of options that step aside for this one, if it was typed and they were
+        not.
     kind: of its value on the command line, where the field's type leaves that open.
     file: it must be there to be read.
     """
@@ -76,6 +81,7 @@ class Option:
     check: str | None = None
     choices: str | None = None
     instead_of: str | None = None
+    over: tuple[str, ...] = ()
     metavar: str | None = None
     kind: type | None = None
     file: bool = False
@@ -95,6 +101,7 @@ def option(
     check: str | None = None,
     choices: str | None = None,
     instead_of: str | None = None,
+    over: Sequence[str] = (),
     metavar: str | None = None,
     kind: type | None = None,
     file: bool = False,
@@ -119,6 +126,7 @@ def option(
                 check=check,
                 choices=choices,
                 instead_of=instead_of,
+                over=tuple(over),
                 metavar=metavar,
                 kind=kind,
                 file=file,
@@ -165,12 +173,17 @@ class Declared:
         place = self.option.choices
         return () if place is None else tuple(_function(place)())
 
-    @property
-    def help(self) -> str:
-        """The help text, its choices filled in."""
-        *names, last = self.choices or ("",)
-        text = f"{', '.join(names)} or {last}" if names else last
-        return self.option.help.replace("{choices}", text)
+    def help(self, wording: Wording = str) -> str:
+        """Return the help text, its choices and other parameters filled in."""
+
+        def filled(found: re.Match[str]) -> str:
+            if found[1] == "choices":
+                *names, last = self.choices
+                return f"{', '.join(names)} or {last}"
+            value = {"True": True, "False": False}.get(found[2], found[2])
+            return wording(Parameter(found[1], value))
+
+        return _PLACE.sub(filled, self.option.help)
 
     @property
     def variable(self) -> str | None:
@@ -374,13 +387,21 @@ def _no_choice(one: Declared, value: object) -> SettingsError:
     )
 
 
-def several(value: T | Sequence[T] | None) -> tuple[T, ...]:
+@typing.overload
+def several(value: str | Sequence[str] | None) -> tuple[str, ...]: ...
+
+
+@typing.overload
+def several(value: T | Sequence[T] | None) -> tuple[T, ...]: ...
+
+
+def several(value: Any) -> tuple[Any, ...]:
     """Return the values of an option that may be given several times."""
     if value is None:
         return ()
     if isinstance(value, list | tuple):
         return tuple(value)
-    return (typing.cast("T", value),)
+    return (value,)
 
 
 class Verb(Protocol[P, O_co, R_co]):

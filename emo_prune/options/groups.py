@@ -53,7 +53,7 @@ class RemoteOptions(RevisionOptions):
     )
     cache: str | Path | None = option(
         default=None,
-        help="With --remote: a folder that keeps the ranges for the next time.",
+        help="With {remote}: a folder that keeps the ranges for the next time.",
         panel=MODEL,
     )
 
@@ -155,7 +155,7 @@ class SeedOptions(Options):
     seed: int | None = option(
         default=None,
         minimum=0,
-        help="Chooses the examples (and the experts, with --score random). "
+        help="Chooses the examples (and the experts, with {score=random}). "
         "(default: 0)",
         panel=TASK,
     )
@@ -299,7 +299,7 @@ class ScoringOptions(PromptOptions, PlacementOptions):
         default=None,
         minimum=1,
         help="Prompts at a time, when scoring. (default: as many as fit into memory, "
-        "or 8 with --no-share)",
+        "or 8 with {share_prefixes=False})",
         panel=RUNTIME,
     )
     share_prefixes: bool = option(

@@ -107,7 +107,7 @@ class ReselectOptions(ForceOptions, SeedOptions, BudgetOptions):
         kw_only=False,
         file=True,
         kind=Path,
-        help="A scores.safetensors that select --save-scores wrote.",
+        help="A scores.safetensors that select wrote with {save_scores=True}.",
     )
     output: str | Path | None = option(
         default=None,
@@ -130,7 +130,7 @@ class ExportOptions(ForceOptions, ShardOptions, RemoteOptions, ModelOptions):
         kw_only=False,
         flags=("--selection", "-s"),
         help="A selection.json. (default: each under emo-prune-out/ that has no "
-        "up-to-date export; an out-of-date one is replaced with --force)",
+        "up-to-date export; an out-of-date one is replaced with {force=True})",
         panel=SELECTION,
     )
     output: str | Path | None = option(
@@ -227,6 +227,7 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
         variable=False,
         repeatable=True,
         kind=Path,
+        over=("path", "export", "baseline"),
         help="Score the model with all its experts, then with those of this "
         "selection.json alone, as its export would be; nothing is exported. May be "
         "given several times.",
@@ -302,6 +303,37 @@ class EvaluateOptions(ScoringOptions, OneTaskOptions):
         panel=OUTPUT,
     )
 
+    def check(self) -> None:
+        """Refuse several models, and confidence or strictness without a gate."""
+        super().check()
+        for name in ("path", "export", "baseline"):
+            self.refuse_both(
+                "selection",
+                name,
+                "selections are scored on one model and compared with it",
+            )
+        given = [name for name in ("path", "export", "model") if getattr(self, name)]
+        if len(given) > 1:
+            raise SettingsError(
+                "there are several checkpoints to score",
+                got=" and ".join(str(getattr(self, name)) for name in given),
+                expected="one of them",
+                hint=("to compare two, make one the ", Parameter("baseline")),
+            )
+        limits = (self.max_drop, self.min_recovery, self.max_ppl_increase)
+        unjudged = self.strict or self.confidence is not None
+        if unjudged and all(limit is None for limit in limits):
+            name = "strict" if self.strict else "confidence"
+            raise SettingsError(
+                "there is no gate to judge",
+                got=Parameter(name, getattr(self, name)),
+                expected=(
+                    *(Parameter("max_drop"), ", ", Parameter("min_recovery"), " or "),
+                    *(Parameter("max_ppl_increase"), " beside it"),
+                ),
+                hint=("add ", Parameter("max_drop", 1.0)),
+            )
+
 
 @options
 class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
@@ -315,7 +347,7 @@ class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
         variable=False,
         commas=True,
         kind=str,
-        help="Tasks as `select --task` takes them, divided by commas; mmlu and "
+        help="Tasks as {task} of select takes them, divided by commas; mmlu and "
         "mmlu-pro stand for each of their categories.",
         panel=TASK,
     )
@@ -325,7 +357,7 @@ class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
         repeatable=True,
         kind=Path,
         file=True,
-        help="A task of your own: a file to calibrate on, with --test. May be given "
+        help="A task of your own: a file to calibrate on, with {test}. May be given "
         "several times.",
         panel=TASK,
     )
@@ -335,7 +367,7 @@ class SweepOptions(ScoringOptions, SeedOptions, ModelOptions):
         repeatable=True,
         kind=Path,
         file=True,
-        help="The file to score for the --examples in the same place; it names the "
+        help="The file to score for the {examples} in the same place; it names the "
         "task.",
         panel=TASK,
     )
@@ -440,15 +472,15 @@ class ReportOptions(Options):
         default=None,
         variable=False,
         file=True,
-        help="Flipped questions, as `eval --samples` wrote them. (default: those that "
-        "lie beside the results)",
+        help="Flipped questions, as eval wrote them with {samples}. (default: those "
+        "that lie beside the results)",
         panel=OUTPUT,
     )
     questions: str | Path | None = option(
         default=None,
         variable=False,
         file=True,
-        help="The file of --examples that was scored: what flipped is shown in its "
+        help="The file of {examples} that was scored: what flipped is shown in its "
         "words.",
         panel=OUTPUT,
     )
@@ -461,7 +493,7 @@ class ReportOptions(Options):
     png: bool = option(
         default=False,
         variable=False,
-        help="With --pictures: as PNG besides. Needs matplotlib, which the extra "
+        help="With {pictures}: as PNG besides. Needs matplotlib, which the extra "
         "`plots` installs.",
         panel=OUTPUT,
     )

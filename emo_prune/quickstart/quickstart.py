@@ -14,10 +14,9 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from emo_prune.errors import OutputExists, Parameter
-from emo_prune.evaluation.evaluate import EvaluateRequest, evaluate_tasks
+from emo_prune.evaluation import evaluate
 from emo_prune.progress import Progress
 from emo_prune.reports.terminal import new_table
-from emo_prune.tasks import parse_task
 
 WORLDS = ("cooking", "sql")
 KEEP = "12.5%"
@@ -88,30 +87,22 @@ def measure_quickstart(
     files: QuickstartFiles, progress: Progress
 ) -> dict[str, dict[str, float]]:
     """Return, for each world, the accuracy of each of the four models in per cent."""
-    cells = [
-        (world, name, model)
-        for world, other in zip(WORLDS, reversed(WORLDS), strict=True)
+    found: dict[str, dict[str, float]] = {world: {} for world in WORLDS}
+    for world, other in zip(WORLDS, reversed(WORLDS), strict=True):
         for name, model in (
             ("full", files.model),
             ("subset", files.checkpoint(world)),
             ("other", files.checkpoint(other)),
             ("random", files.checkpoint(RANDOM)),
-        )
-    ]
-    requests = [
-        EvaluateRequest(
-            model=str(model),
-            task=parse_task(None, files.test(world)),
-            dtype="float32",
-            batch_size=64,
-        )
-        for world, _, model in cells
-    ]
-    found: dict[str, dict[str, float]] = {world: {} for world in WORLDS}
-    for (world, name, _), (results, _) in zip(
-        cells, evaluate_tasks(requests, progress), strict=True
-    ):
-        found[world][name] = round(100 * results.value, 2)
+        ):
+            scored = evaluate(
+                model,
+                examples=files.test(world),
+                dtype="float32",
+                batch_size=64,
+                progress=progress,
+            )
+            found[world][name] = round(100 * scored.results.value, 2)
     return found
 
 

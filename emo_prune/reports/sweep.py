@@ -8,8 +8,8 @@ from itertools import pairwise
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from emo_prune.evaluation.figures import metric_name
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
-from emo_prune.reports.metrics import metric_name
 from emo_prune.reports.terminal import new_table
 from emo_prune.sweeps.document import Cell, Row, Sweep
 from emo_prune.units import format_bytes

@@ -1,4 +1,4 @@
-"""What commands print, as tables: an inspection, a selection, an export's plan."""
+"""What commands print, as tables: inspections, selections, results, export plans."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from emo_prune.units import format_bytes, format_count
 
 if TYPE_CHECKING:  # each command imports what it prints, and nothing else
     from emo_prune.architectures import Carving, Inspection
+    from emo_prune.evaluation import Comparison, Results
     from emo_prune.exports import ExportPlan
     from emo_prune.selection import Selection
 
@@ -122,6 +123,44 @@ def selection_table(selection: Selection) -> RenderableType:
     )
     table.caption_justify = "left"
     return table
+
+
+def results_table(results: Results) -> RenderableType:
+    """Return the figure of each category and the headline mean, with the baseline's.
+
+    Below it, of right or wrong answers: how many flipped, McNemar's exact p, and the
+    smallest drop that these questions could show; and what the model is ahead of each
+    control by.
+    """
+    from emo_prune.evaluation.figures import rows, titles
+
+    table = new_table(f"{results.model}: {results.task}", *titles(results))
+    for row in rows(results):
+        if row.is_mean:
+            table.add_section()
+        table.add_row(row.name, *row.cells)
+    table.caption = _caption(results.comparison) if results.comparison else None
+    table.caption_justify = "left"
+    return table
+
+
+def _caption(comparison: Comparison) -> str | None:
+    from emo_prune.evaluation.figures import against_controls
+
+    head = comparison.headline
+    said = []
+    if head.mcnemar_p is not None:
+        said.append(
+            f"{head.lost:,} questions lost, {head.won:,} won; McNemar's exact p "
+            f"{head.mcnemar_p:.3f}"
+        )
+    if head.min_detectable_drop is not None:
+        said.append(
+            "smallest drop seen with 80 % power: "
+            f"{head.min_detectable_drop:.2f} {comparison.unit}"
+        )
+    said += against_controls(comparison)
+    return "\n".join(said) or None
 
 
 def plan_table(plan: ExportPlan) -> RenderableType:

@@ -11,28 +11,33 @@ from typing import TYPE_CHECKING
 
 from emo_prune.lazy import lazy_names
 from emo_prune.routing.counts import LayerRouting
-from emo_prune.routing.ranks import Ranks, current_ranks, joined_ranks
 
 if TYPE_CHECKING:
-    from emo_prune.routing.batches import (
+    from emo_prune.routing.blocks import masked, moe_blocks, prune_in_place
+    from emo_prune.routing.calibration import (
         Batch,
+        Calibrated,
         TokenizedExamples,
+        calibrate,
+        chat_template,
         check_vocabulary,
         make_batches,
+        say_imports,
         tokenize,
     )
-    from emo_prune.routing.blocks import moe_blocks, prune_in_place
-    from emo_prune.routing.calibration import Calibrated, calibrate, chat_template
-    from emo_prune.routing.masking import masked
     from emo_prune.routing.modularity import Modularity, measure_modularity
-    from emo_prune.routing.passes import observe, observe_greedy
-    from emo_prune.routing.streamed import (
-        StreamedRun,
+    from emo_prune.routing.observer import named_failures, observe, observe_greedy
+    from emo_prune.routing.placement import (
+        Ranks,
+        current_ranks,
+        joined_ranks,
         must_stream,
+        refuse_quantised,
         refuse_ranks,
         resolved_dtype,
-        resumable,
     )
+    from emo_prune.routing.saved_run import resumable
+    from emo_prune.routing.streamed import StreamedRun
     from emo_prune.routing.weights import HeldBytes
 
 __all__ = [
@@ -54,37 +59,46 @@ __all__ = [
     "measure_modularity",
     "moe_blocks",
     "must_stream",
+    "named_failures",
     "observe",
     "observe_greedy",
     "prune_in_place",
+    "refuse_quantised",
     "refuse_ranks",
     "resolved_dtype",
     "resumable",
+    "say_imports",
     "tokenize",
 ]
 
 _HOMES = {
-    "Batch": "batches",
+    "Batch": "calibration",
     "Calibrated": "calibration",
     "HeldBytes": "weights",
     "Modularity": "modularity",
+    "Ranks": "placement",
     "StreamedRun": "streamed",
-    "TokenizedExamples": "batches",
+    "TokenizedExamples": "calibration",
     "calibrate": "calibration",
     "chat_template": "calibration",
-    "check_vocabulary": "batches",
-    "make_batches": "batches",
-    "masked": "masking",
+    "check_vocabulary": "calibration",
+    "current_ranks": "placement",
+    "joined_ranks": "placement",
+    "make_batches": "calibration",
+    "masked": "blocks",
     "measure_modularity": "modularity",
     "moe_blocks": "blocks",
-    "must_stream": "streamed",
-    "observe": "passes",
-    "observe_greedy": "passes",
+    "must_stream": "placement",
+    "named_failures": "observer",
+    "observe": "observer",
+    "observe_greedy": "observer",
     "prune_in_place": "blocks",
-    "refuse_ranks": "streamed",
-    "resolved_dtype": "streamed",
-    "resumable": "streamed",
-    "tokenize": "batches",
+    "refuse_quantised": "placement",
+    "refuse_ranks": "placement",
+    "resolved_dtype": "placement",
+    "resumable": "saved_run",
+    "say_imports": "calibration",
+    "tokenize": "calibration",
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -1,9 +1,10 @@
-"""The MoE blocks of a loaded model: where to look, and how to cut one in place."""
+"""The MoE blocks of a loaded model: found, cut in place, masked for a while."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,16 +84,61 @@ def prune_in_place(block: MoEBlock, kept: Sequence[int], top_k: int) -> None:
     The block then computes what it would compute with the router logits of the other
     experts at minus infinity, since the softmax runs over what is left.
     """
-    cut((block.block, block.router, block.experts), block.num_experts, kept, top_k)
+    _cut((block.block, block.router, block.experts), block.num_experts, kept, top_k)
+
+
+@contextmanager
+def masked(
+    model: nn.Module,
+    architecture: Architecture,
+    kept: Mapping[int, Sequence[int]],
+    top_k: int,
+) -> Iterator[None]:
+    """Make a model compute what its export would, without writing or moving experts.
+
+    Routers see the rows of the kept experts alone, as the export's do: that is every
+    other router logit at minus infinity before the softmax (or, where a correction
+    bias follows a sigmoid, that bias at minus infinity), groups as the export divides
+    them, and `top_k` picks. The picks are handed on under the experts' own numbers.
+    At the end the model is what it was, also after an error.
+
+    Args:
+        model: a loaded model of that architecture.
+        architecture: the table's entry for it.
+        kept: for each MoE layer the ids of the experts that stay, ascending; a
+            selection's, checked against the model.
+        top_k: how many experts a token gets.
+
+    Raises:
+        RoutingError: the model has no experts where the table says.
+    """
+    with ExitStack() as undo:
+        for block in moe_blocks(model, architecture):
+            ids = kept[block.layer]
+            modules = (block.block, block.router)
+            undo.callback(_put_back, _cut(modules, block.num_experts, ids, top_k))
+            if architecture.is_tied:  # its rows are the experts', which stay
+                gate: Any = block.router
+                undo.callback(_put_back, [(gate, "among", gate.among)])
+                gate.among = tuple(ids)
+            handle = block.router.register_forward_hook(_Renumbering(block, ids))
+            undo.callback(handle.remove)
+        yield
+
+
+def own_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the parameters and buffers that a module itself holds, by name."""
+    yield from module.named_parameters(recurse=False)
+    yield from module.named_buffers(recurse=False)
 
 
 @torch.no_grad()
-def cut(
+def _cut(
     modules: Iterable[nn.Module], total: int, kept: Sequence[int], top_k: int
 ) -> list[Replaced]:
     """Cut what modules themselves hold for `total` experts to the kept ones.
 
-    Returns what was replaced, to be put back by `put_back`.
+    Returns what was replaced, to be put back by `_put_back`.
     """
     replaced: list[Replaced] = []
     for module in modules:
@@ -102,14 +148,8 @@ def cut(
     return replaced
 
 
-def own_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the parameters and buffers that a module itself holds, by name."""
-    yield from module.named_parameters(recurse=False)
-    yield from module.named_buffers(recurse=False)
-
-
-def put_back(replaced: Iterable[Replaced]) -> None:
-    """Undo `cut`."""
+def _put_back(replaced: Iterable[Replaced]) -> None:
+    """Undo `_cut`."""
     for module, name, value in replaced:
         setattr(module, name, value)
 
@@ -140,3 +180,17 @@ def _rows(tensor: torch.Tensor, kept: Sequence[int]) -> torch.Tensor:
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(rows, requires_grad=tensor.requires_grad)
     return rows
+
+
+class _Renumbering:
+    """A hook: from the numbers of a router's rows to those of the block's experts."""
+
+    def __init__(self, block: MoEBlock, ids: Sequence[int]) -> None:
+        device = next(block.experts.parameters()).device
+        self._ids = torch.tensor(ids, device=device)
+
+    def __call__(
+        self, _router: nn.Module, _args: Any, output: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        logits, weights, picks, *rest = output
+        return (logits, weights, self._ids[picks], *rest)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from emo_prune.architectures import Architecture
-from emo_prune.errors import RoutingError
-from emo_prune.routing.batches import Batch, check_vocabulary, num_embeddings
+from emo_prune.errors import Parameter, RoutingError
 from emo_prune.routing.blocks import MoEBlock, moe_blocks
-from emo_prune.routing.passes import forward
+from emo_prune.routing.calibration import Batch, check_vocabulary
+from emo_prune.routing.observer import forward, num_embeddings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def measure_modularity(
             for meter in meters:
                 meter.valid = batch.attention_mask.flatten().bool()
             forward(model, batch)
-            progress(int(batch.attention_mask.sum()))
+            progress(batch.num_tokens)
     found = [meter.modularity for meter in meters]
     _refuse_nonsense(found)
     return found
@@ -94,7 +94,7 @@ def _refuse_nonsense(layers: Sequence[Modularity]) -> None:
                 "the activations of a layer are not finite numbers",
                 where=f"layer {layer.layer}",
                 got="NaN or infinity",
-                hint="check the checkpoint, or try --dtype float32",
+                hint=("check the checkpoint, or try ", Parameter("dtype", "float32")),
             )
 
 
@@ -153,7 +153,7 @@ class _Meter:
 
 @contextlib.contextmanager
 def _metering(block: MoEBlock) -> Iterator[_Meter]:
-    """Lend a meter of what a block's gate picks, while every expert runs."""
+    """Measure what a block's gate picks, while every expert runs."""
     gate: Any = block.router
     meter = _Meter(block.layer, gate.top_k, block.num_experts)
     handle = gate.register_forward_hook(meter.see)

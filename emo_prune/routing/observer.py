@@ -1,4 +1,4 @@
-"""Hooks that count, in one MoE block, how the model routes.
+"""Run batches through a loaded model, with hooks that count how its blocks route.
 
 Counted is the model's own choice, seen at the experts module, never one derived again
 from logits. The legend of shapes: T tokens of a batch with padding, V of them valid,
@@ -7,6 +7,8 @@ k picks a token, E experts, H hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Literal
 
@@ -14,10 +16,135 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emo_prune.errors import RoutingError
-from emo_prune.routing.batches import Batch
-from emo_prune.routing.blocks import MoEBlock
+from emo_prune.architectures import Architecture
+from emo_prune.errors import Parameter, RoutingError
+from emo_prune.models.loading import LOADING_FAILURES, failure_reason
+from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
+from emo_prune.routing.calibration import Batch, check_vocabulary
 from emo_prune.routing.counts import LayerRouting
+
+Combine = Callable[[LayerRouting], LayerRouting]
+
+
+def observe(
+    model: Any,
+    architecture: Architecture,
+    batches: Sequence[Batch],
+    *,
+    outputs: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+    combine: Combine = lambda routing: routing,
+) -> list[LayerRouting]:
+    """Count the routing of every MoE layer in one pass, without the LM head.
+
+    `outputs` also observes the experts' outputs, which REAP and EASY-EP need and
+    which costs about one more pass. `progress` is told the tokens of each batch;
+    `combine` adds up what several processes have counted.
+
+    Raises:
+        RoutingError: a router's scores are not finite, or the model fails.
+        CheckpointError: a token id has no embedding.
+    """
+    check_vocabulary(batches, num_embeddings(model))
+    blocks = moe_blocks(model, architecture)
+    with ExitStack() as stack:
+        observers = [
+            stack.enter_context(
+                BlockObserver(block, scoring=architecture.scoring, outputs=outputs)
+            )
+            for block in blocks
+        ]
+        for batch in batches:
+            for observer in observers:
+                observer.batch = batch
+            forward(model, batch)
+            progress(batch.num_tokens)
+        return [combine(observer.routing) for observer in observers]
+
+
+def observe_greedy(
+    model: Any,
+    architecture: Architecture,
+    batches: Sequence[Batch],
+    choose: Callable[[LayerRouting], Sequence[int]],
+    top_k: int,
+    *,
+    outputs: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+    combine: Combine = lambda routing: routing,
+) -> list[LayerRouting]:
+    """Count layer by layer, each with the earlier layers already pruned.
+
+    `choose` gets a layer's routing and returns the experts it keeps. The model is
+    pruned in place. Each layer costs a pass over the layers up to it. After the
+    authors' layer-wise selection, https://github.com/allenai/EMO.
+
+    Raises:
+        RoutingError: a router's scores are not finite, or the model fails.
+        CheckpointError: a token id has no embedding.
+    """
+    check_vocabulary(batches, num_embeddings(model))
+    routing = []
+    for block in moe_blocks(model, architecture):
+        observer = BlockObserver(
+            block, scoring=architecture.scoring, outputs=outputs, ends_pass=True
+        )
+        with observer:
+            for batch in batches:
+                observer.batch = batch
+                with suppress(PassEnds):
+                    forward(model, batch)
+                progress(batch.num_tokens)
+        routing.append(combine(observer.routing))
+        prune_in_place(block, choose(routing[-1]), top_k)
+    return routing
+
+
+@torch.inference_mode()
+def forward(model: Any, batch: Batch) -> None:
+    """Run a batch through a model, without its LM head.
+
+    Raises:
+        RoutingError: the model fails.
+    """
+    device = model.get_input_embeddings().weight.device
+    with named_failures(type(model).__name__):
+        model.base_model(
+            input_ids=batch.input_ids.to(device),
+            attention_mask=batch.attention_mask.to(device),
+            use_cache=False,
+            output_router_logits=False,
+        )
+
+
+def num_embeddings(model: Any) -> int:
+    """Return how many token ids a model of transformers can read."""
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+@contextmanager
+def named_failures(where: str) -> Iterator[None]:
+    """Raise `RoutingError` for whatever a forward pass of transformers ends in."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RoutingError(
+            "the device has too little memory to run the examples",
+            where=where,
+            got=failure_reason(error),
+            hint=(
+                *("try ", Parameter("batch_size", 1), ", or ", Parameter("stream")),
+                " to run the model layer by layer",
+            ),
+        ) from error
+    except LOADING_FAILURES as error:  # transformers has no error of its own
+        raise RoutingError(
+            "the model fails when it is run",
+            where=where,
+            got=failure_reason(error),
+            expected="a forward pass over the examples",
+            hint="check config.json, and that the model runs in transformers by itself",
+        ) from error
 
 
 class PassEnds(Exception):
@@ -98,10 +225,10 @@ class BlockObserver:
                 "the router's scores are not finite numbers",
                 where=f"layer {self._block.layer}",
                 got="NaN or infinity",
-                hint="check the checkpoint, or try --dtype float32",
+                hint=("check the checkpoint, or try ", Parameter("dtype", "float32")),
             )
         self._scores = scores
-        probabilities = scores.double()
+        probabilities = scores.double()  # sums that no batch size changes visibly
         if self._scoring == "sigmoid":  # so that every token weighs the same
             probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
         halves = self._halves(valid.device)

@@ -6,14 +6,14 @@ the hidden states, what was counted, and the facts that say which run it belongs
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from emo_prune.architectures import MoEModel
 from emo_prune.checkpoint import (
@@ -25,12 +25,16 @@ from emo_prune.checkpoint import (
     Wanted,
     read_header,
 )
-from emo_prune.errors import CheckpointError, OutputExists, StaleRun
+from emo_prune.errors import CheckpointError, OutputExists, Parameter, StaleRun
 from emo_prune.files import canonical_json, replacing, strict_json
+from emo_prune.progress import Progress
 from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
-from emo_prune.routing.stream import Calibration
+
+if TYPE_CHECKING:
+    from emo_prune.routing.layers import TaskState
 
 _FACTS = "facts"
+_START_OVER = ("start over with ", Parameter("force", True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class SavedRun:
             raise OutputExists(
                 "a folder is where the state of the run would be saved",
                 where=self.path,
-                hint="remove it, or choose another place with -o",
+                hint=("remove it, or choose another place with ", Parameter("output")),
             )
         if not self.path.exists():
             return
@@ -61,13 +65,15 @@ class SavedRun:
             raise OutputExists(
                 "an interrupted run is in the way",
                 where=self.path,
-                hint="go on from there with --resume or, if that run is not going on, "
-                "start over with --force",
+                hint=(
+                    *("go on from there with ", Parameter("resume", True)),
+                    *(" or, if that run is not going on, ", *_START_OVER),
+                ),
             )
         self.path.unlink(missing_ok=True)
 
     def save(
-        self, done: int, calibrations: Sequence[Calibration], notes: Mapping[str, Any]
+        self, done: int, states: Sequence[TaskState], notes: Mapping[str, Any]
     ) -> None:
         """Save the state after a layer; `notes` are whatever else is to be kept.
 
@@ -76,10 +82,9 @@ class SavedRun:
         """
         facts = {"key": dict(self.key), "done": done, "notes": dict(notes)}
         parts = {_FACTS: np.frombuffer(canonical_json(facts).encode(), np.uint8)}
-        for number, calibration in enumerate(calibrations):
-            hidden = calibration.hidden.flat.view(torch.uint8).numpy()
-            parts[f"{number}.hidden"] = hidden
-            for layer in calibration.routing:
+        for number, state in enumerate(states):
+            parts[f"{number}.hidden"] = state.hidden.raw
+            for layer in state.routing:
                 for name, array in _arrays(layer):
                     raw = np.ascontiguousarray(array).view(np.uint8).ravel()
                     parts[f"{number}.{layer.layer}.{name}"] = raw
@@ -98,9 +103,9 @@ class SavedRun:
                 file.write(raw.data)
 
     def load(
-        self, model: MoEModel, calibrations: Sequence[Calibration]
+        self, model: MoEModel, states: Sequence[TaskState]
     ) -> tuple[int, dict[str, Any]]:
-        """Bring calibrations to where they were; return the layers done, and notes.
+        """Bring tasks to where they were; return the layers done, and notes.
 
         Raises:
             StaleRun: it is of another run, or damaged.
@@ -110,13 +115,13 @@ class SavedRun:
             tensors = self._tensors(source)
             facts = strict_json(_read(source, tensors[_FACTS]))
             self._check(facts["key"])
-            for number, calibration in enumerate(calibrations):
-                hidden = calibration.hidden.flat.view(torch.uint8).numpy()
+            for number, state in enumerate(states):
+                hidden = state.hidden.raw
                 at = tensors[f"{number}.hidden"]
                 if at.num_bytes != hidden.nbytes:
                     raise ValueError("hidden states of another size")
                 source.fill([Wanted(at.shard, at.start, hidden.data)])
-                calibration.routing[:] = _routing(source, tensors, number, model)
+                state.routing[:] = _routing(source, tensors, number, model)
             return int(facts["done"]), dict(facts["notes"])
         except (CheckpointError, KeyError, TypeError, ValueError, OSError) as error:
             raise StaleRun(
@@ -124,7 +129,7 @@ class SavedRun:
                 where=self.path,
                 got=str(error),
                 expected="the file that the run wrote",
-                hint="start over with --force",
+                hint=_START_OVER,
             ) from None
 
     def _tensors(self, source: FolderSource) -> dict[str, Tensor]:
@@ -142,8 +147,38 @@ class SavedRun:
                 where=self.path,
                 got=f"another {differing[0]}: {found.get(differing[0])!r}"[:200],
                 expected=repr(wanted.get(differing[0]))[:200],
-                hint="repeat the options of that run, or start over with --force",
+                hint=("repeat the options of that run, or ", *_START_OVER),
             )
+
+
+@contextlib.contextmanager
+def resumable(state: Path | None, progress: Progress) -> Iterator[None]:
+    """Forget a run's state when the block ends well; else say how to go on.
+
+    With None there is no state: nothing is said or removed.
+    """
+    try:
+        yield
+    except (OutputExists, StaleRun):
+        raise  # what is there belongs to another run
+    except BaseException:
+        if state is not None and state.exists():
+            progress.say(f"{state} holds the layers that are done: resume goes on")
+        raise
+    if state is not None:
+        state.unlink(missing_ok=True)
+
+
+def stamps(model: MoEModel) -> list[list[Any]]:
+    """Return what tells that a checkpoint's files are still the same.
+
+    Name, size and time of change of a folder's shards; the commit of a Hub repository.
+    """
+    source = model.checkpoint.source
+    if not isinstance(source, FolderSource):
+        return [[model.checkpoint.revision]]
+    found = [(shard, (source.root / shard).stat()) for shard in model.checkpoint.shards]
+    return [[shard, stat.st_size, stat.st_mtime_ns] for shard, stat in found]
 
 
 def _arrays(layer: LayerRouting) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

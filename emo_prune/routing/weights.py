@@ -8,15 +8,16 @@ memory, from where the copy runs beside the computation.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+import ctypes
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from emo_prune.checkpoint import ByteRange, ByteSource, OutputTensor, Wanted
-from emo_prune.errors import RoutingError
+from emo_prune.errors import Command, RoutingError
 
 _DTYPES = {
     "F64": torch.float64,
@@ -28,6 +29,7 @@ _DTYPES = {
     "BOOL": torch.bool,
 }
 _ALIGNED = 64  # bytes, as torch aligns memory of its own
+_TOLD = 64 * 1024 * 1024  # bytes that are read before progress is told
 
 
 class HeldBytes:
@@ -39,15 +41,20 @@ class HeldBytes:
         self._starts: list[tuple[str, int]] = []
         self._buffers: list[Tensor] = []
 
-    def read(self, tensors: Iterable[OutputTensor]) -> None:
+    def read(
+        self,
+        tensors: Iterable[OutputTensor],
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         """Read what the tensors are made of, unless it is held already.
 
-        Into one block of memory, which goes back to the system as a whole: many small
-        ones leave holes that pile up from layer to layer.
+        `progress` is told of bytes that have been read, now and then.
         """
         pieces = [piece for tensor in tensors for piece in tensor.ranges]
         missing = dict.fromkeys(p for p in pieces if self.find(p) is None)
         sizes = [-(-piece.num_bytes // _ALIGNED) * _ALIGNED for piece in missing]
+        # One block, which goes back to the system as a whole: many small ones leave
+        # holes that pile up from layer to layer.
         block = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=self._pinned)
         wanted, at = [], 0
         for piece, size in zip(missing, sizes, strict=True):
@@ -57,7 +64,12 @@ class HeldBytes:
             self._starts.insert(place, (piece.file, piece.start))
             self._buffers.insert(place, buffer)
             at += size
-        self._source.fill(wanted)
+        if progress is None:
+            self._source.fill(wanted)
+            return
+        for some in _portions(wanted):
+            self._source.fill(some)
+            progress(sum(len(one.buffer) for one in some))
 
     def forget(self, tensors: Iterable[OutputTensor]) -> None:
         """Let go of what the tensors are made of, where it was read by itself."""
@@ -109,15 +121,30 @@ class ReadAhead:
         if layer not in self._next:
             self._next[layer] = self._thread.submit(self._read, blocks)
 
+    def read(
+        self,
+        layer: int,
+        *blocks: Sequence[OutputTensor],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Read a layer's tensors at once; `progress` is told of the bytes."""
+        done: Future[HeldBytes] = Future()
+        done.set_result(self._read(blocks, progress))
+        self._next[layer] = done
+
     def take(self, layer: int, *blocks: Sequence[OutputTensor]) -> HeldBytes:
         """Return a layer's tensors once they are there."""
         self.start(layer, *blocks)
         return self._next.pop(layer).result()
 
-    def _read(self, blocks: Sequence[Sequence[OutputTensor]]) -> HeldBytes:
+    def _read(
+        self,
+        blocks: Sequence[Sequence[OutputTensor]],
+        progress: Callable[[int], None] | None = None,
+    ) -> HeldBytes:
         held = HeldBytes(self._source, pinned=self._pinned)
         for tensors in blocks:
-            held.read(tensors)
+            held.read(tensors, progress)
         return held
 
     def close(self) -> None:
@@ -125,9 +152,9 @@ class ReadAhead:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def reading_ahead(source: ByteSource, *, pinned: bool) -> Iterator[ReadAhead]:
-    """Lend a reader whose thread ends with the block."""
+    """Read ahead in a thread that ends with the block."""
     reader = ReadAhead(source, pinned=pinned)
     try:
         yield reader
@@ -147,6 +174,32 @@ def torch_dtype(tensor: OutputTensor) -> torch.dtype:
             where=tensor.name,
             got=tensor.dtype,
             expected=", ".join(_DTYPES),
-            hint="use select --no-stream and export, or the unquantised checkpoint",
+            hint=(
+                *("use ", Command("select", {"stream": False}), " and export, or "),
+                "the unquantised checkpoint",
+            ),
         )
     return _DTYPES[tensor.dtype]
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system, where the C library keeps it (glibc).
+
+    Tensors of a few megabytes leave holes that would add up from layer to layer.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _portions(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
+    """Divide reads into portions that take about as long."""
+    some: list[Wanted] = []
+    size = 0
+    for one in wanted:
+        some.append(one)
+        size += len(one.buffer)
+        if size >= _TOLD:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

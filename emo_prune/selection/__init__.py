@@ -23,8 +23,13 @@ from emo_prune.selection.document import (
 from emo_prune.selection.scores import check_score, needs_outputs, score, score_names
 
 if TYPE_CHECKING:
-    from emo_prune.selection.choose import choose_at_random, choose_layer
-    from emo_prune.selection.chooser import Chooser, run_key, source_model
+    from emo_prune.selection.chooser import (
+        Chooser,
+        choose_at_random,
+        choose_layer,
+        run_key,
+        source_model,
+    )
     from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
     from emo_prune.selection.selecting import reselect, select, select_again
 
@@ -60,8 +65,8 @@ __all__ = [
 _HOMES = {
     "Chooser": "chooser",
     "ScoresFile": "scores_file",
-    "choose_at_random": "choose",
-    "choose_layer": "choose",
+    "choose_at_random": "chooser",
+    "choose_layer": "chooser",
     "read_scores": "scores_file",
     "reselect": "selecting",
     "run_key": "chooser",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emo_prune import places
-from emo_prune.architectures import Limits
+from emo_prune.architectures import Limits, MoEModel
 from emo_prune.architectures.opening import Opened, downloaded, open_model
 from emo_prune.errors import Parameter, SettingsError
+from emo_prune.models.placement import check_placement
 from emo_prune.options import (
     ReselectOptions,
     SelectOptions,
@@ -16,12 +18,24 @@ from emo_prune.options import (
     number_of_examples,
     verb,
 )
-from emo_prune.routing import LayerRouting, Ranks, current_ranks, joined_ranks
-from emo_prune.routing.calibration import Calibrated, calibrate
+from emo_prune.routing import (
+    LayerRouting,
+    Ranks,
+    StreamedRun,
+    calibrate,
+    current_ranks,
+    joined_ranks,
+    must_stream,
+    refuse_quantised,
+    refuse_ranks,
+    resolved_dtype,
+    resumable,
+    say_imports,
+)
 from emo_prune.selection.chooser import Chooser, run_key, source_model
 from emo_prune.selection.document import Selection
 from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
-from emo_prune.tasks import parse_task, task_options
+from emo_prune.tasks import check_prompts, parse_task, task_options
 
 
 @verb(SelectOptions)
@@ -37,6 +51,8 @@ def select(options: SelectOptions) -> Selection:
         EmoPruneError: model, task or examples cannot be used.
     """
     task = parse_task(options.task, options.examples)
+    prompts = task_options(options, options.seed)
+    check_prompts(task, prompts)
     files = _Files.of(options)
     files.refuse_existing(force=options.force)
     model = needed_model(options.model, options.verb)
@@ -45,29 +61,37 @@ def select(options: SelectOptions) -> Selection:
     chooser = Chooser.of(
         Limits.of(seen), options, seed=options.seed or 0, greedy=options.greedy
     )
-    if chooser.budget.keep.count is not None:
-        kept = chooser.kept_experts
-        options.progress.say(f"keeping {kept.num_experts} experts ({kept.keep:.1%})")
-    opened = downloaded(seen, model)
-    calibrated = calibrate(
-        task,
-        task_options(options, options.seed),
-        number_of_examples(options.num_examples),
-        config=opened.model.config,
-        folder=opened.folder,
-        progress=options.progress,
-        batch_size=options.batch_size,
-    )
+    options.progress.say(f"keeping {chooser.text}")
+    say_imports(options.progress)
     with joined_ranks() as ranks:
-        from emo_prune.routing.streamed import must_stream, resumable
-
-        streams = options.stream
-        if streams is None:
-            streams = must_stream(opened.model, options, ranks)
+        streams = _is_streamed(options, seen, ranks)
+        opened = downloaded(seen, model)
+        calibrated = calibrate(
+            task,
+            prompts,
+            number_of_examples(options.num_examples),
+            config=opened.model.config,
+            folder=opened.folder,
+            progress=options.progress,
+            batch_size=options.batch_size,
+        )
         state = files.state if streams and ranks.size == 1 else None
         with resumable(state, options.progress):
-            observe = _observe_streamed if streams else _observe_in_memory
-            layers = observe(options, opened, calibrated, chooser, ranks, state)
+            if streams:
+                choose = chooser.choose if options.greedy else None
+                run = _streamed_run(options, opened, chooser, state)
+                (layers,) = run.observe([calibrated], [choose], ranks, options.progress)
+                if not options.greedy:
+                    for layer in layers:
+                        chooser.choose(layer)
+            else:
+                layers = chooser.observe(
+                    _loaded(options, opened, ranks),
+                    opened.model,
+                    ranks.share(calibrated.batches),
+                    options.progress,
+                    combine=ranks.combine,
+                )
             selection = chooser.selection(
                 source_model(opened.model, opened.fingerprint), calibrated.facts
             )
@@ -152,49 +176,17 @@ class _Files:
             selection.save(self.selection)
 
 
-def _observe_streamed(
-    options: SelectOptions,
-    opened: Opened,
-    calibrated: Calibrated,
-    chooser: Chooser,
-    ranks: Ranks,
-    state: Path | None,
-) -> list[LayerRouting]:
-    """Run the examples through one layer after the other."""
-    from emo_prune.routing.streamed import StreamedRun, refuse_ranks
-
-    if options.resume:
-        refuse_ranks(ranks, Parameter("resume", True))
-    run = StreamedRun(
-        model=opened.model,
-        folder=opened.folder,
-        options=options,
-        key=run_key(opened.fingerprint, [chooser]),
-        state=state,
-        top_k=chooser.budget.top_k,
-        outputs=chooser.needs_outputs,
-    )
-    choose = chooser.choose if options.greedy else None
-    (layers,) = run.observe([calibrated], [choose], ranks, options.progress)
-    if not options.greedy:
-        for layer in layers:
-            chooser.choose(layer)
-    return layers
-
-
-def _observe_in_memory(
-    options: SelectOptions,
-    opened: Opened,
-    calibrated: Calibrated,
-    chooser: Chooser,
-    ranks: Ranks,
-    _state: Path | None,
-) -> list[LayerRouting]:
-    """Load the whole model and run the examples."""
-    from emo_prune.models.loading import load_model
-    from emo_prune.routing.streamed import resolved_dtype
-
-    if options.resume:
+def _is_streamed(options: SelectOptions, model: MoEModel, ranks: Ranks) -> bool:
+    """Decide whether a model is run layer by layer; refuse what then cannot be."""
+    check_placement(options.device, options.dtype)
+    streams = options.stream
+    if streams is None:
+        streams = must_stream(model, options, ranks)
+    if streams:
+        refuse_quantised(model)
+        if options.resume:
+            refuse_ranks(ranks, Parameter("resume", True))
+    elif options.resume:
         raise SettingsError(
             "only a streamed run can go on where it was interrupted",
             where=Parameter("resume"),
@@ -204,13 +196,30 @@ def _observe_in_memory(
                 " if the interrupted run was streamed, or leave it out",
             ),
         )
+    return streams
+
+
+def _streamed_run(
+    options: SelectOptions, opened: Opened, chooser: Chooser, state: Path | None
+) -> StreamedRun:
+    return StreamedRun(
+        model=opened.model,
+        folder=opened.folder,
+        options=options,
+        key=run_key(opened.fingerprint, [chooser]),
+        state=state,
+        top_k=chooser.budget.top_k,
+        outputs=chooser.needs_outputs,
+    )
+
+
+def _loaded(options: SelectOptions, opened: Opened, ranks: Ranks) -> Any:
+    """Load the whole model."""
+    from emo_prune.models.loading import load_model
+
     options.progress.say(f"loading {opened.model.checkpoint.name}")
-    loaded = load_model(
+    return load_model(
         opened.folder,
         device=options.device or ranks.device,
         dtype=resolved_dtype(opened.model, options.dtype),
-    )
-    batches = ranks.share(calibrated.batches)
-    return chooser.observe(
-        loaded, opened.model, batches, options.progress, combine=ranks.combine
     )

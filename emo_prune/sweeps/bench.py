@@ -18,7 +18,7 @@ from emo_prune.evaluation import Results, Scorer
 from emo_prune.evaluation.scored_model import ScoredModel as Subject
 from emo_prune.files import digest_of, versions
 from emo_prune.progress import Progress
-from emo_prune.routing.streamed import resolved_dtype
+from emo_prune.routing import resolved_dtype
 from emo_prune.selection import Limits, ScoresFile, Selection
 from emo_prune.selection.chooser import source_model
 from emo_prune.sweeps.cells import CellOptions

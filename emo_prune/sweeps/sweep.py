@@ -11,7 +11,7 @@ from emo_prune.checkpoint import Checkpoint, open_checkpoint
 from emo_prune.evaluation.scored_model import scored_model as subject
 from emo_prune.files import canonical_json, digest_of, versions
 from emo_prune.progress import Progress, Silent
-from emo_prune.routing.streamed import resolved_dtype
+from emo_prune.routing import resolved_dtype
 from emo_prune.selection import Budget, Keep, Limits, check_score, resolve_budget
 from emo_prune.sweeps.bench import Bench
 from emo_prune.sweeps.cells import CellOptions, Grid, Other, Subset

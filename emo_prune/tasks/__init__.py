@@ -2,16 +2,23 @@
 
 `parse_task` reads a name, `calibration_set` gives the examples that experts are chosen
 on, `evaluation_set` the documents that are scored. Both make prompts through the same
-lm-eval task object, and never of the same document. Importing this room is light:
+lm-eval task object, and never of the same document. Importing this package is light:
 lm-eval and datasets are imported when prompts are built.
 """
 
 from emo_prune.tasks.calibration import CalibrationSet, Example, calibration_set
 from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 from emo_prune.tasks.examples import ExampleRow, RenderMessages, read_examples
-from emo_prune.tasks.quiet import quiet
+from emo_prune.tasks.harness import quiet
 from emo_prune.tasks.scored import EvaluationSet, ScoredTask, evaluation_set
-from emo_prune.tasks.task import Task, TaskOptions, own_names, parse_task, task_options
+from emo_prune.tasks.task import (
+    Task,
+    TaskOptions,
+    check_prompts,
+    own_names,
+    parse_task,
+    task_options,
+)
 
 __all__ = [
     "MMLU_CATEGORIES",
@@ -25,6 +32,7 @@ __all__ = [
     "Task",
     "TaskOptions",
     "calibration_set",
+    "check_prompts",
     "evaluation_set",
     "own_names",
     "parse_task",

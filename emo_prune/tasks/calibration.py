@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from emo_prune.errors import TaskError
+from emo_prune.errors import Parameter, TaskError
+from emo_prune.tasks.documents import HELD_OUT, permutation
 from emo_prune.tasks.examples import RenderMessages, read_examples
+from emo_prune.tasks.harness import quiet
 from emo_prune.tasks.prepare import Prepared, prepare
-from emo_prune.tasks.quiet import quiet
-from emo_prune.tasks.splits import permutation
-from emo_prune.tasks.task import Task, TaskOptions
+from emo_prune.tasks.task import Task, TaskOptions, check_prompts, no_examples
 
 if TYPE_CHECKING:
     from emo_prune.tasks.prompted import PromptedTask
@@ -85,7 +85,7 @@ def calibration_set(
             "no calibration examples are asked for",
             got=num_examples,
             expected="1 or more",
-            hint="leave --num-examples out to use all",
+            hint=("give ", Parameter("num_examples", "all"), " to use all"),
         )
     if task.kind == "examples":
         return _from_file(task, options, num_examples, render_messages)
@@ -96,8 +96,11 @@ def calibration_set(
             "the only documents at hand are those that are scored",
             where=", ".join(without[:3]),
             expected="a training, validation or demonstration split besides",
-            hint="give --protocol emo to divide them 60 / 40, calibrate on another "
-            "task, or add the split to --data-dir",
+            hint=(
+                *("give ", Parameter("protocol", "emo"), " to divide them 60 / 40, "),
+                "calibrate on another task, or add the split to ",
+                Parameter("data_dir"),
+            ),
         )
     with quiet():
         return _from_tasks(task, options, num_examples, prepared)
@@ -137,7 +140,10 @@ def _from_tasks(
             where=task.name,
             got=f"{dropped} documents, all of which are scored too",
             expected="documents that the evaluation does not score",
-            hint="give --protocol emo to divide the scored split, or --examples FILE",
+            hint=(
+                *("give ", Parameter("protocol", "emo"), " to divide the scored "),
+                *("split, or ", Parameter("examples", "FILE")),
+            ),
         )
     return CalibrationSet(
         examples=tuple(chosen),
@@ -173,8 +179,8 @@ def _candidates(
 
 
 def _emo_names(options: TaskOptions, splits: tuple[str, ...]) -> list[str]:
-    held_out = "test (emo)" if options.protocol == "emo" else "calibration"
-    return [held_out if split == "calibration" else split for split in splits]
+    held_out = "test (emo)" if options.protocol == "emo" else HELD_OUT
+    return [held_out if split == HELD_OUT else split for split in splits]
 
 
 def _from_file(
@@ -184,8 +190,8 @@ def _from_file(
     render_messages: RenderMessages | None,
 ) -> CalibrationSet:
     if task.examples is None:
-        raise TaskError("no examples file is given", hint="give --examples FILE")
-    refuse_fewshot(options)
+        raise no_examples()
+    check_prompts(task, options)
     rows = read_examples(task.examples, render_messages)
     order = permutation(len(rows), options.seed)[:num_examples]
     return CalibrationSet(
@@ -204,14 +210,3 @@ def _from_file(
         protocol=options.protocol,
         answer=options.answer,
     )
-
-
-def refuse_fewshot(options: TaskOptions) -> None:
-    """Raise TaskError if demonstrations are asked for with an examples file."""
-    if options.num_fewshot:
-        raise TaskError(
-            "an examples file has no demonstrations",
-            got=f"--num-fewshot {options.num_fewshot}",
-            expected="0",
-            hint="write the demonstrations into the prompts",
-        )

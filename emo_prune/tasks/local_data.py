@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_prune.errors import DataMissing, TaskError
+from emo_prune.errors import DataMissing, Parameter, TaskError
 from emo_prune.files import strict_json
-from emo_prune.tasks.columns import (
+from emo_prune.tasks.harness import LETTERS
+from emo_prune.tasks.rows import (
     Column,
     Row,
     checked,
     labelled_choices,
     one_of,
+    open_text,
+    reading,
     text_list,
     texts,
 )
-from emo_prune.tasks.mmlu_pro import LETTERS
-from emo_prune.tasks.text_files import open_text, reading
 
 Splits = dict[str, list[Row]]
 
@@ -264,7 +265,10 @@ def _some(path: Path, rows: list[Row]) -> list[Row]:
             "the file holds no rows",
             where=path,
             expected="at least one",
-            hint="download the file again, or leave out --data-dir to use the Hub",
+            hint=(
+                *("download the file again, or leave out ", Parameter("data_dir")),
+                " to use the Hub",
+            ),
         )
     return rows
 
@@ -273,6 +277,8 @@ def _missing(path: Path) -> DataMissing:
     return DataMissing(
         "the local copy of the data is not there",
         where=path,
-        hint="point --data-dir (or EMO_PRUNE_DATA_DIR) at the folder that holds it, "
-        "or leave it out to fetch the data from the Hub",
+        hint=(
+            *("point ", Parameter("data_dir"), " (or EMO_PRUNE_DATA_DIR) at the "),
+            "folder that holds it, or leave it out to fetch the data from the Hub",
+        ),
     )

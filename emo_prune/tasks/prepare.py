@@ -1,4 +1,4 @@
-"""From a task's name to lm-eval task objects, and which documents calibrate.
+"""From a task's name to lm-eval task objects, and which of their splits calibrate.
 
 Importing this module is light; calling it imports lm-eval and datasets.
 """
@@ -9,21 +9,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emo_prune.errors import DataMissing, TaskError
-from emo_prune.tasks import splits as rules
+from emo_prune.errors import Parameter, TaskError
 from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
-from emo_prune.tasks.configs import find_configs, gsm8k_config, mmlu_config
-from emo_prune.tasks.examples import ExampleRow
-from emo_prune.tasks.local_data import read_local
-from emo_prune.tasks.mmlu_pro import mmlu_pro_config
-from emo_prune.tasks.quiet import quiet
+from emo_prune.tasks.documents import (
+    HELD_OUT,
+    divided,
+    emo_mmlu,
+    emo_mmlu_pro,
+    load_splits,
+    without_absent_splits,
+)
+from emo_prune.tasks.examples import ExampleRow, example_config, example_document
+from emo_prune.tasks.harness import (
+    find_configs,
+    gsm8k_config,
+    mmlu_config,
+    mmlu_pro_config,
+    quiet,
+)
 from emo_prune.tasks.task import Task, TaskOptions
 
 if TYPE_CHECKING:
     from emo_prune.tasks.prompted import PromptedTask
 
 _STANDARD_FEWSHOT = {"mmlu": 5, "mmlu-pro": 5, "gsm8k": 8}
-_HELD_OUT = "calibration"  # the split that holds the calibration part of another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +65,6 @@ def prepare_examples(task: Task, rows: tuple[ExampleRow, ...]) -> Prepared:
     """Return the lm-eval task that scores a user's own examples."""
     from datasets import Dataset
 
-    from emo_prune.tasks.example_scoring import example_config, example_document
-
     documents = Dataset.from_list([example_document(row) for row in rows])
     with quiet():
         built = _build(
@@ -80,8 +87,8 @@ def _mmlu_subject(category: str, subject: str, options: TaskOptions) -> Prepared
     splits = load_splits(config, options)
     calibration = ("dev", "validation")
     if options.protocol == "emo":
-        splits = _divided(splits, *rules.emo_mmlu(len(splits["test"])))
-        calibration = (_HELD_OUT, "validation")
+        splits = divided(splits, *emo_mmlu(len(splits["test"])))
+        calibration = (HELD_OUT, "validation")
     built = _build(config, splits, _num_fewshot("mmlu", config, options))
     return Prepared(task=built, category=category, calibration=calibration)
 
@@ -103,8 +110,8 @@ def _mmlu_pro_category(
     }
     calibration = ("validation",)
     if options.protocol == "emo":
-        splits = _divided(splits, *rules.emo_mmlu_pro(len(splits["test"])))
-        calibration = (_HELD_OUT,)
+        splits = divided(splits, *emo_mmlu_pro(len(splits["test"])))
+        calibration = (HELD_OUT,)
     built = _build(config, splits, _num_fewshot("mmlu-pro", config, options))
     return Prepared(task=built, category=category, calibration=calibration)
 
@@ -118,7 +125,7 @@ def _any(config: dict[str, Any], task: Task, options: TaskOptions) -> Prepared:
     """
     num_fewshot = _num_fewshot(task.kind, config, options)
     splits = load_splits(config, options)
-    config = _without_absent_splits(config, splits, num_fewshot)
+    config = without_absent_splits(config, splits, num_fewshot)
     scored = config.get("test_split") or config.get("validation_split")
     if scored is None:
         raise TaskError(
@@ -126,73 +133,15 @@ def _any(config: dict[str, Any], task: Task, options: TaskOptions) -> Prepared:
             where=config["task"],
             got=", ".join(splits) or "no splits",
             expected="a test or validation split",
-            hint="add one to --data-dir, or choose another task",
+            hint=("add one to ", Parameter("data_dir"), ", or choose another task"),
         )
     keys = ("training_split", "validation_split", "fewshot_split")
     other = [config[key] for key in keys if config.get(key) not in (None, scored)]
     if not other and options.protocol == "emo":
-        splits = _divided(
-            splits, *rules.emo_mmlu(len(splits[scored])), scored_split=scored
-        )
-        other = [_HELD_OUT]
+        splits = divided(splits, *emo_mmlu(len(splits[scored])), scored_split=scored)
+        other = [HELD_OUT]
     built = _build(config, splits, num_fewshot)
     return Prepared(task=built, category=config["task"], calibration=tuple(other[:1]))
-
-
-def load_splits(config: Mapping[str, Any], options: TaskOptions) -> dict[str, Any]:
-    """Return split name to `datasets.Dataset`: local if it can be, else the Hub's."""
-    import datasets
-    from datasets.exceptions import DatasetsError
-
-    dataset, name = config.get("dataset_path"), config.get("dataset_name")
-    if options.data_dir is not None and dataset is not None:
-        local = read_local(options.data_dir, dataset, name)
-        if local is not None:
-            return {s: _table(rows, dataset, s) for s, rows in local.items()}
-    kwargs = dict(config.get("dataset_kwargs") or {})
-    kwargs.pop("trust_remote_code", None)
-    try:
-        if callable(custom := config.get("custom_dataset")):
-            return dict(custom(**(config.get("metadata") or {}), **kwargs))
-        return dict(datasets.load_dataset(path=dataset, name=name, **kwargs))
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        raise DataMissing(
-            f"the data of {config['task']} cannot be fetched",
-            where=dataset if name is None else f"{dataset} ({name})",
-            got=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            expected="a reachable Hub, its cache, or a local copy",
-            hint="give --data-dir FOLDER (or EMO_PRUNE_DATA_DIR) with a local copy",
-        ) from error
-
-
-def _table(rows: list[dict[str, Any]], dataset: str, split: str) -> Any:
-    from datasets import Dataset
-
-    try:
-        return Dataset.from_list(rows)
-    except (ValueError, TypeError, OverflowError) as error:  # those of pyarrow
-        raise TaskError(
-            "the rows of the local copy are not of one kind",
-            where=f"{dataset}, split {split!r}",
-            got=str(error).splitlines()[0],
-            expected="the same type in a column from the first row to the last",
-            hint="download the file again, or correct the rows",
-        ) from None
-
-
-def _divided(
-    splits: Mapping[str, Any],
-    calibration: list[int],
-    scored: list[int],
-    *,
-    scored_split: str = "test",
-) -> dict[str, Any]:
-    whole = splits[scored_split]
-    return {
-        **splits,
-        _HELD_OUT: whole.select(calibration),
-        scored_split: whole.select(scored),
-    }
 
 
 def _num_fewshot(kind: str, config: Mapping[str, Any], options: TaskOptions) -> int:
@@ -204,32 +153,11 @@ def _num_fewshot(kind: str, config: Mapping[str, Any], options: TaskOptions) -> 
         raise TaskError(
             "this lm-eval task is defined without demonstrations",
             where=config["task"],
-            got=f"--num-fewshot {asked}",
+            got=Parameter("num_fewshot", asked),
             expected="0",
-            hint="leave --num-fewshot out",
+            hint=("leave ", Parameter("num_fewshot"), " out"),
         )
     return asked
-
-
-def _without_absent_splits(
-    config: dict[str, Any], splits: Mapping[str, Any], num_fewshot: int
-) -> dict[str, Any]:
-    """Drop splits that a local copy lacks, unless demonstrations come from them."""
-    keys = ("training_split", "validation_split", "test_split", "fewshot_split")
-    present = {k: v if v in splits else None for k in keys if (v := config.get(k))}
-    source = next(
-        (config[k] for k in (keys[3], *keys[:3]) if config.get(k) is not None), None
-    )
-    absent = source is not None and source not in splits
-    if absent and num_fewshot > 0:
-        raise DataMissing(
-            "the demonstrations are not in the local copy of the data",
-            where=config["task"],
-            got=f"splits {', '.join(splits)}",
-            expected=f"the split {source!r}",
-            hint="give --num-fewshot 0, or add the split to --data-dir",
-        )
-    return {**config, **present}
 
 
 def _build(
@@ -244,6 +172,9 @@ def _build(
             where=config["task"],
             got=f"an empty split {scored!r}",
             expected="at least one document",
-            hint="give --protocol standard, or another copy of the data to --data-dir",
+            hint=(
+                *("give ", Parameter("protocol", "standard")),
+                *(", or another copy of the data to ", Parameter("data_dir")),
+            ),
         )
     return PromptedTask(config=config, splits=splits, num_fewshot=num_fewshot)

@@ -12,7 +12,7 @@ from typing import Any
 from lm_eval.api.samplers import FirstNSampler
 from lm_eval.api.task import ConfigurableTask
 
-from emo_prune.errors import TaskError
+from emo_prune.errors import Parameter, TaskError
 from emo_prune.tasks.documents import question_sha256
 
 FEWSHOT_SEED = 1234
@@ -49,7 +49,7 @@ class PromptedTask(ConfigurableTask):  # type: ignore[misc]
                 where=self.task_name,
                 got=num_fewshot,
                 expected=f"at most {pool}",
-                hint=f"give --num-fewshot {pool}",
+                hint=("give ", Parameter("num_fewshot", pool)),
             )
 
     def download(self, *_args: Any, **_kwargs: Any) -> None:

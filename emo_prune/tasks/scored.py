@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emo_prune.errors import TaskError
-from emo_prune.tasks.calibration import refuse_fewshot
+from emo_prune.errors import Parameter, TaskError
 from emo_prune.tasks.categories import OUTSIDE_THE_HEADLINE
 from emo_prune.tasks.examples import RenderMessages, read_examples
+from emo_prune.tasks.harness import quiet
 from emo_prune.tasks.prepare import Prepared, prepare, prepare_examples
-from emo_prune.tasks.quiet import quiet
-from emo_prune.tasks.task import Task, TaskOptions
+from emo_prune.tasks.task import Task, TaskOptions, check_prompts, no_examples
 
 if TYPE_CHECKING:
     from emo_prune.tasks.prompted import PromptedTask
@@ -75,14 +74,14 @@ def evaluation_set(
     if limit is not None and limit < 1:
         raise TaskError(
             "nothing is left to score",
-            got=f"--limit {limit}",
+            got=Parameter("limit", limit),
             expected="1 or more",
-            hint="leave --limit out to score every document",
+            hint=("leave ", Parameter("limit"), " out to score every document"),
         )
     if task.kind == "examples":
         if task.examples is None:
-            raise TaskError("no examples file is given", hint="give --examples FILE")
-        refuse_fewshot(options)
+            raise no_examples()
+        check_prompts(task, options)
         rows = read_examples(task.examples, render_messages)
         prepared: tuple[Prepared, ...] = (prepare_examples(task, rows),)
     else:

@@ -18,7 +18,12 @@ from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 Kind = Literal["mmlu", "mmlu-pro", "gsm8k", "lm-eval", "examples"]
 
 _SPELLINGS = {"philosophy_cat": "philosophy"}
-_LM_EVAL_NAME = re.compile(r"[\w.,+&-]+")
+_LM_EVAL_NAME = re.compile(r"[\w.+&-]+")
+_SUBJECTS = {
+    subject: category
+    for category, subjects in MMLU_CATEGORIES.items()
+    for subject in subjects
+}
 _EXAMPLE_SUFFIXES = {".gz", ".jsonl", ".ndjson", ".json", ".txt"}
 
 
@@ -119,7 +124,31 @@ def parse_task(task: str | None, examples: str | Path | None = None) -> Task:
     return _named((task or "").strip())
 
 
+def check_prompts(task: Task, options: TaskOptions) -> None:
+    """Refuse what prompts of a task cannot have, before any are built.
+
+    Raises:
+        TaskError: demonstrations are asked for with an examples file.
+    """
+    if task.kind == "examples" and options.num_fewshot:
+        raise TaskError(
+            "an examples file has no demonstrations",
+            got=Parameter("num_fewshot", options.num_fewshot),
+            expected="0",
+            hint="write the demonstrations into the prompts",
+        )
+
+
+def no_examples() -> TaskError:
+    """Return the error for a task of examples without a file."""
+    return TaskError(
+        "no examples file is given", hint=("give ", Parameter("examples", "FILE"))
+    )
+
+
 def _named(text: str) -> Task:
+    if "," in text:  # no task has a comma in its name
+        raise _several(text)
     benchmark, colon, category = text.partition(":")
     family = benchmark.strip().lower().replace("_", "-")
     if colon and family == "mmlu":
@@ -134,6 +163,9 @@ def _named(text: str) -> Task:
         return Task(kind="gsm8k", name="gsm8k", slug="gsm8k")
     if _spelled(text) in MMLU_CATEGORIES:
         return _mmlu(_spelled(text))
+    # lm-eval is asked for the rest, which takes seconds: not for what it cannot know.
+    if _spelled(text) in _SUBJECTS:
+        raise _subject(text, _spelled(text))
     if not _LM_EVAL_NAME.fullmatch(text):
         raise unknown_task(text)
     return Task(kind="lm-eval", name=text, slug=text)
@@ -152,6 +184,37 @@ def unknown_task(text: str, others: tuple[str, ...] = ()) -> UnknownTask:
             f"{hint}categories: {', '.join(MMLU_CATEGORIES)}; also mmlu, "
             "mmlu-pro:CATEGORY, gsm8k, any lm-eval task, or ",
             Parameter("examples", "FILE"),
+        ),
+    )
+
+
+def _several(text: str) -> UnknownTask:
+    first = next((part.strip() for part in text.split(",") if part.strip()), "math")
+    return UnknownTask(
+        "several tasks are named at once",
+        where=Parameter("task"),
+        got=text,
+        expected="the name of one task",
+        hint=(
+            *("give one: ", Parameter("task", first), "; extract and sweep take "),
+            *("several, each as a ", Parameter("task"), " of its own"),
+        ),
+    )
+
+
+def _subject(text: str, subject: str) -> UnknownTask:
+    return UnknownTask(
+        "this is a subject of MMLU, and categories are what is named here",
+        where=Parameter("task"),
+        got=text,
+        expected="a category, a benchmark or an lm-eval task name",
+        hint=(
+            *(
+                "give ",
+                Parameter("task", f"mmlu_{subject}"),
+                " for the subject alone, ",
+            ),
+            *("or ", Parameter("task", _SUBJECTS[subject]), " for its category"),
         ),
     )
 
@@ -188,6 +251,8 @@ def _examples(path: Path) -> Task:
 def _category(text: str, categories: tuple[str, ...], where: str) -> str:
     category = _spelled(text)
     if category not in categories:
+        if category in _SUBJECTS and categories == tuple(MMLU_CATEGORIES):
+            raise _subject(where, category)
         raise unknown_task(where)
     return category
 

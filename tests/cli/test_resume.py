@@ -209,11 +209,11 @@ def test_a_streamed_selection_goes_on_too(
 def test_what_does_not_fit_is_streamed(
     run: Run, texts: Path, emo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emo_prune.routing import streamed as streaming
+    from emo_prune.routing import placement
 
     command = ("select", "-m", emo, "--examples", texts, "-k", "4", "--save-scores")
     assert "layer by layer" not in run(*command, "-o", "whole").err
-    monkeypatch.setattr(streaming, "free_memory", lambda: 1000)
+    monkeypatch.setattr(placement, "free_memory", lambda: 1000)
     done = run(*command, "-o", "part")
     assert "layer by layer" in done.err
     assert snapshot(Path("part")) == snapshot(Path("whole"))
@@ -275,7 +275,7 @@ def test_a_run_that_was_all_but_finished_goes_on(
     assert "-" not in done.err.partition("observing routing:")[2].splitlines()[0]
 
 
-def test_an_interrupted_walk_is_not_forgotten_by_a_model_loaded_whole(
+def test_an_interrupted_stream_is_not_forgotten_by_a_model_loaded_whole(
     run: Run, texts: Path, emo: Path
 ) -> None:
     command = ("select", "-m", emo, "--examples", texts, "-k", "4", "-o", "out")

@@ -112,8 +112,8 @@ def test_a_selection_of_another_checkpoint_is_refused_before_the_model_is_loaded
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        (("--baseline", "source"), "--baseline as well"),
-        (("elsewhere",), "PATH as well"),
+        (("--baseline", "source"), "--baseline source as well"),
+        (("elsewhere",), "elsewhere as well"),
         (("-s", "five.json"), "--task NAME"),
         (("--task", "math", "-s", "five.json", "-o", "out"), "into one file"),
     ],

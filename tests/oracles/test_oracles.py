@@ -19,9 +19,16 @@ from emo_prune.facts import Calibration
 from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.options import BudgetOptions
-from emo_prune.routing import LayerRouting, TokenizedExamples, make_batches, observe
-from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
-from emo_prune.routing.masking import masked
+from emo_prune.routing import (
+    LayerRouting,
+    TokenizedExamples,
+    make_batches,
+    masked,
+    moe_blocks,
+    observe,
+    prune_in_place,
+)
+from emo_prune.routing.blocks import MoEBlock
 from emo_prune.selection import Chooser, Limits, Selection, source_model
 from tests.tiny_models import NUM_EXPERTS
 

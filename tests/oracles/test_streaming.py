@@ -15,16 +15,17 @@ from emo_prune.checkpoint import FolderSource
 from emo_prune.models.loading import load_model
 from emo_prune.models.skeleton import build_skeleton
 from emo_prune.routing import (
+    Batch,
     LayerRouting,
     TokenizedExamples,
+    layers,
     make_batches,
     observe,
     observe_greedy,
-    stream,
 )
-from emo_prune.routing.batches import Batch
-from emo_prune.routing.embedding import embed
-from emo_prune.routing.stream import Calibration, Walk
+from emo_prune.routing.hidden import embed
+from emo_prune.routing.layers import LayerByLayer, TaskState
+from emo_prune.routing.weights import reading_ahead
 from emo_prune.selection import Limits, choose_layer, parse_keep, resolve_budget
 from tests.routing.test_goldens import SELECTABLE, Golden
 from tests.tiny_models import CHECKPOINTS
@@ -83,21 +84,26 @@ class Case:
         skeleton = build_skeleton(
             self.folder, device=torch.device("cpu"), dtype=self.dtype
         )
-        calibration = Calibration(
+        state = TaskState(
             batches=self.batches,
             hidden=embed(model, skeleton, self.batches, max_bytes),
             choose=None if score is None else self.choose(score),
         )
-        assert calibration.hidden.on_disk == (max_bytes < PLENTY)
-        Walk(
+        assert state.hidden.on_disk == (max_bytes < PLENTY)
+        stream = LayerByLayer(
             model=model,
             skeleton=skeleton,
+            greedy=score is not None,
             top_k=self.budget.top_k,
             outputs=outputs,
             max_bytes=max_bytes,
-        ).run([calibration])
+        )
+        with reading_ahead(model.checkpoint.source, pinned=False) as reader:
+            for index in range(stream.end):
+                held = reader.take(index, *stream.ahead(index))
+                stream.visit(index, held, state)
         assert all(p.is_meta for p in skeleton.model.parameters())  # nothing stays
-        return calibration.routing
+        return state.routing
 
 
 def assert_equal(got: Sequence[LayerRouting], want: Sequence[LayerRouting]) -> None:
@@ -138,7 +144,7 @@ def test_greedy_counts_the_same(folder: Path, dtype: str, score: str) -> None:
 def test_a_few_experts_at_a_time_and_states_on_disk_change_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(layers, "_CHUNK_BYTES", 1)
     case = Case(folder, "float32", make_batches(EXAMPLES, 2))
     assert_equal(case.streamed(outputs=True, max_bytes=0), case.whole(outputs=True))
     assert_equal(

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from emo_prune.architectures.opening import open_model
 from emo_prune.models.loading import load_model
 from emo_prune.routing import (
+    Batch,
     LayerRouting,
     TokenizedExamples,
     make_batches,
     observe,
     observe_greedy,
 )
-from emo_prune.routing.batches import Batch
 from emo_prune.selection import Limits, choose_layer, parse_keep, resolve_budget
 from emo_prune.selection.scores import easy_ep, probability
 

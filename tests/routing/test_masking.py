@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from emo_prune.architectures.opening import open_local
-from emo_prune.routing.masking import masked
+from emo_prune.routing import masked
 from tests.oracles.test_oracles import export_to, load, logits_of, select_on
 
 

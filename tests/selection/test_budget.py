@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from emo_prune.cli.wording import command_line
-from emo_prune.errors import BudgetError, worded
+from emo_prune.errors import BudgetError
 from emo_prune.selection import Limits, parse_keep, resolve_budget
+from tests.wording import hint_of
 
 
 def limits(total: int = 16, always: tuple[int, ...] = (), **changes: Any) -> Limits:
@@ -22,11 +22,6 @@ def limits(total: int = 16, always: tuple[int, ...] = (), **changes: Any) -> Lim
         "group_picks": 0,
     }
     return Limits(**(settings | changes))
-
-
-def hint_of(error: BudgetError) -> str:
-    """The hint as the command line words it."""
-    return worded(error.remedy, command_line())
 
 
 EMO = limits(128, (127,), top_k=8, num_shared_experts=1)

@@ -19,6 +19,7 @@ from emo_prune.tasks import (
     evaluation_set,
     parse_task,
 )
+from tests.wording import hint_of
 
 # train+val and test questions per category: EMO paper, Table 4
 TABLE_4_MMLU = {
@@ -223,7 +224,7 @@ def test_lm_eval_tasks_find_their_local_data(
 def test_a_task_with_one_split_is_divided_only_on_request(data_dir: Path) -> None:
     with pytest.raises(TaskError, match="only documents at hand") as caught:
         _calibrate("winogrande", data_dir)
-    assert "--protocol emo" in caught.value.hint
+    assert "--protocol emo" in hint_of(caught.value)
     found = _calibrate("winogrande", data_dir, 2, protocol="emo")
     assert found.split == "test (emo)"
     assert len(_score("winogrande", data_dir, protocol="emo").document_sha256) == 507
@@ -253,7 +254,7 @@ def test_missing_data_are_named_with_the_way_out(
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
     with pytest.raises(DataMissing) as caught:
         evaluation_set(parse_task("math"), TaskOptions())
-    assert "--data-dir" in caught.value.hint
+    assert "--data-dir" in hint_of(caught.value)
 
 
 @pytest.mark.slow

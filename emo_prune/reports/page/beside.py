@@ -74,7 +74,7 @@ def _line(text: bytes) -> _Line:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """A file of examples: each question and its right answer, by the document's hash."""
+    """A file of examples: questions and right answers, by the documents' hashes."""
 
     asked: Mapping[str, tuple[str, str]]
 

@@ -33,7 +33,7 @@ from emo_prune.units import format_count
 def carving_section(
     artifact: Artifact[CarvingRecord], beside: Sequence[object]
 ) -> Section:
-    """Return what was carved, what a token saves and, if measured, how modular it is."""
+    """Return what was carved, what a token saves and, if known, how modular it is."""
     del beside
     record = artifact.value
     measured = record.measured

@@ -12,9 +12,9 @@ from emo_prune.evaluation import (
     Results,
     Verdict,
 )
-from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
+from emo_prune.evaluation.figures import metric_name
 from emo_prune.evaluation.gates import gate_name, gate_outcome, gate_sight
-from emo_prune.reports.metrics import metric_name
+from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
 from emo_prune.reports.page.dot_plot import Dot, dot_plot
 from emo_prune.reports.page.markup import (
     NONE,

@@ -10,8 +10,8 @@ from emo_prune.reports.page.picture import (
     Axis,
     Picture,
     coordinate,
-    tick_label,
     text,
+    tick_label,
 )
 
 _LEFT, _ROW = 34.0, 14.0

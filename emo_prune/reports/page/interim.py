@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from msgspec import Meta
 
 from emo_prune.artifacts import Count, Document, Part, Positive, Sha256
-from emo_prune.errors import EmoPruneError, ReportError
-from emo_prune.evaluation import Results
+from emo_prune.errors import ReportError
 from emo_prune.facts import Versions
 from emo_prune.selection import Selection
-
-
-class Evaluations(Document, frozen=True, kw_only=True, tag="emo-prune/evaluations/1"):
-    results: tuple[Results, ...]
 
 
 class ExportRecord(Document, frozen=True, kw_only=True, tag="emo-prune/export/1"):
@@ -90,12 +85,8 @@ class CarvingRecord(Document, frozen=True, kw_only=True, tag="emo-prune/carving/
 
 
 def reader(schema: str) -> type[Document] | Any:
-    import emo_prune.reports.page.interim as me
 
-    kinds = {
-        str(t.schema): t
-        for t in (Evaluations, ExportRecord, CarvingRecord, PretrainRecord)
-    }
+    kinds = {str(t.schema): t for t in (ExportRecord, CarvingRecord, PretrainRecord)}
     return kinds.get(schema) or {"emo-prune/sweep/1": SweepReader}.get(schema)
 
 

@@ -17,8 +17,8 @@ from emo_prune.reports.page.picture import (
     cut_words,
     line,
     shortened,
-    tick_label,
     text,
+    tick_label,
     within,
 )
 

@@ -1,4 +1,4 @@
-"""What all pictures share: a name, a title, shapes of an SVG, and axes to place them."""
+"""What all pictures share: a name, a title, shapes of SVG, and axes to place them."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emo_prune.evaluation import CategoryResult, Difference, Results
+from emo_prune.evaluation.figures import metric_name
 from emo_prune.evaluation.gates import gate_name, gate_outcome
-from emo_prune.reports.metrics import metric_name
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.comparison import (
     bounds_of,

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from emo_prune.evaluation import Gates, compare, judge
-from emo_prune.reports.junit import junit_xml
-from emo_prune.reports.markdown import markdown_summary
-from emo_prune.reports.outcome import Outcome
+from emo_prune.evaluation import Evaluation, Gates, Results, compare
+from emo_prune.evaluation.ci import junit_xml, markdown_summary
 from tests.evaluation.made_up import made_up_results
 
 
-def _outcome(model: str = "small", **gates: Any) -> Outcome:
+def _results(model: str = "small", **gates: Any) -> Results:
     """One question of four lost in x, one won in y; `other` is outside the mean."""
     ours = made_up_results(model, x=[1, 1, 0, 0], y=[1, 0], other=[0])
     theirs = made_up_results("full", x=[1, 1, 1, 0], y=[0, 0], other=[1])
-    comparison = compare(ours, theirs)
-    return Outcome(
-        results=ours,
-        comparison=comparison,
-        verdicts=judge(comparison, Gates(**gates)),
-    )
+    evaluation = Evaluation(results=ours).against(theirs)
+    return evaluation.judged(Gates(**gates)).results
 
 
-def _parse(*outcomes: Outcome) -> ET.Element:
-    document = junit_xml(outcomes)
+def _parse(*results: Results) -> ET.Element:
+    document = junit_xml(results)
     assert document.startswith(b"<?xml version='1.0' encoding='utf-8'?>")
     return ET.fromstring(document.decode())
 
 
 def test_junit_has_a_case_for_each_category_and_gate() -> None:
-    root = _parse(_outcome(max_drop=-100, min_recovery=1))
+    root = _parse(_results(max_drop=-100, min_recovery=1))
     cases = root.findall("testsuite/testcase")
     assert [(c.get("classname"), c.get("name")) for c in cases] == [
         ("mmlu", "x"),
@@ -60,19 +54,19 @@ def test_junit_has_a_case_for_each_category_and_gate() -> None:
 
 
 def test_junit_tells_a_gate_that_cannot_see_from_one_that_was_breached() -> None:
-    root = _parse(_outcome(max_drop=50, strict=True))
+    root = _parse(_results(max_drop=50, strict=True))
     (failure,) = root.findall(".//failure")
     assert "cannot see 50 points" in (failure.get("message") or "")
 
 
 def test_junit_without_baseline_has_categories_alone() -> None:
-    root = _parse(Outcome(results=made_up_results("small", x=[1, 0])))
+    root = _parse(made_up_results("small", x=[1, 0]))
     assert [c.get("name") for c in root.findall(".//testcase")] == ["x"]
     assert root.get("failures") == "0"
 
 
 def test_junit_has_a_suite_for_each_evaluation() -> None:
-    root = _parse(_outcome("first"), _outcome("second", max_drop=-100))
+    root = _parse(_results("first"), _results("second", max_drop=-100))
     names = [suite.get("name") for suite in root.findall("testsuite")]
     assert names == ["first: mmlu", "second: mmlu"]
     assert (root.get("tests"), root.get("failures")) == ("7", "1")
@@ -80,9 +74,7 @@ def test_junit_has_a_suite_for_each_evaluation() -> None:
 
 @given(st.text())
 def test_junit_is_well_formed_whatever_the_name(name: str) -> None:
-    outcome = _outcome(max_drop=-100)
-    outcome = replace(outcome, results=replace(outcome.results, model=name))
-    suite = _parse(outcome)[0]
+    suite = _parse(replace(_results(max_drop=-100), model=name))[0]
     kept = "".join(
         c if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff") else "\ufffd"
         for c in name
@@ -91,7 +83,7 @@ def test_junit_is_well_formed_whatever_the_name(name: str) -> None:
 
 
 def test_markdown_has_gates_and_every_category() -> None:
-    text = markdown_summary([_outcome(max_drop=-100, min_recovery=1)])
+    text = markdown_summary([_results(max_drop=-100, min_recovery=1)])
     lines = text.splitlines()
     assert lines[0] == "### small: mmlu"
     assert any(line.startswith("| --max-drop -100 | FAILED |") for line in lines)
@@ -111,7 +103,7 @@ def test_markdown_takes_no_name_for_markup(name: str) -> None:
     comparison = compare(made_up_results(name, x=[1]), made_up_results("b", x=[1]))
     found = replace(comparison, model=name, baseline=name)
     results = made_up_results(name, **{name: [1]})  # type: ignore[arg-type]
-    text = markdown_summary([Outcome(results=results, comparison=found)])
+    text = markdown_summary([replace(results, comparison=found)])
     tables = [line for line in text.splitlines() if line.startswith("|")]
     widths = {line.replace("\\|", "").count("|") for line in tables}
     assert len(widths) == 1 or "baseline" in tables[0]
@@ -121,7 +113,7 @@ def test_markdown_takes_no_name_for_markup(name: str) -> None:
 
 
 def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
-    text = markdown_summary([_outcome(max_drop=1, min_recovery=95)])
+    text = markdown_summary([_results(max_drop=1, min_recovery=95)])
     for block in text.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
         assert len({row.count("|") for row in rows}) <= 1, block

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 from emo_prune.errors import CalibrationOverlap, Parameter
 from emo_prune.evaluation.scored_model import ScoredModel
+from emo_prune.facts import Calibration
+from emo_prune.options import PromptOptions, ScoringOptions
 from emo_prune.progress import SILENT, Progress
 from emo_prune.routing.calibration import chat_template
-from emo_prune.tasks import EvaluationSet, Task, TaskOptions, evaluation_set
+from emo_prune.tasks import (
+    EvaluationSet,
+    Task,
+    TaskOptions,
+    evaluation_set,
+    task_options,
+)
 
 _SHOWN = 200  # characters of the example
 
@@ -34,6 +43,50 @@ def evaluation_prompts(
 
         render = chat_template(load_tokenizer(model.folder))
     return evaluation_set(task, prompts, limit, render_messages=render)
+
+
+def prompts_as_selected(
+    options: PromptOptions, task: Task, calibration: Calibration | None
+) -> TaskOptions:
+    """Return how prompts are made: as was asked for, else as those that calibrated.
+
+    calibration: of the selection; None where there was none.
+    """
+    if calibration is None or task.kind == "examples":
+        return task_options(options)
+    num_fewshot = options.num_fewshot
+    if num_fewshot is None and calibration.task == task.name:
+        num_fewshot = calibration.num_fewshot  # type: ignore[assignment]
+    return task_options(
+        dataclasses.replace(
+            options,
+            num_fewshot=num_fewshot,
+            answer=options.answer or calibration.answer or None,
+            protocol=options.protocol or calibration.protocol or None,
+        )
+    )
+
+
+def checked_prompts(
+    options: ScoringOptions,
+    task: Task,
+    prompts: TaskOptions,
+    model: ScoredModel,
+    documents: Iterable[str],
+) -> EvaluationSet:
+    """Build what a task asks a model, none of it of documents that chose experts.
+
+    Raises:
+        CalibrationOverlap: some is, and that is not allowed.
+        EmoPruneError: the task, its data or the tokenizer cannot be used.
+    """
+    evaluation = evaluation_prompts(
+        task, prompts, options.limit, model, options.progress
+    )
+    refuse_overlap(
+        evaluation, documents, allow=options.allow_overlap, progress=options.progress
+    )
+    return evaluation
 
 
 def refuse_overlap(

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from emo_prune.evaluation import Comparison, Control, Difference, Results
+from emo_prune.evaluation.results import Comparison, Control, Difference, Results
 
 FLIPS = ("lost", "won", "p")
 _CONTROLS = {"random": "random", "other-task": "other task"}
+_METRICS = {
+    "acc": "accuracy",
+    "acc_norm": "accuracy, by length",
+    "exact_match": "exact match",
+    "bits_per_byte": "bits per byte",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +27,31 @@ class Row:
     flips: tuple[str, ...]
 
 
-def titles(results: Results, comparison: Comparison | None) -> tuple[str, ...]:
+def metric_name(metric: str) -> str:
+    """Return what people call a metric of lm-eval; its own name if nothing else."""
+    return _METRICS.get(metric, metric)
+
+
+def titles(results: Results) -> tuple[str, ...]:
     """Return what stands above each cell of a row; the first is its name."""
     own = ("category", results.metric, "stderr", "n")
-    if comparison is None:
+    comparison = results.comparison
+    if not comparison:
         return own
-    controls = (_CONTROLS[control.kind] for control in comparison.controls)
+    controls = (_CONTROLS[control.kind] for control in comparison.controls or ())
     return (*own, "baseline", "difference", "95 % interval", "recovery", *controls)
 
 
-def rows(results: Results, comparison: Comparison | None) -> Iterator[Row]:
+def rows(results: Results) -> Iterator[Row]:
     """Yield a row for each category and, of several, one for the headline mean.
 
     Accuracies are shown in per cent and their differences in points; bits per byte,
     perplexities and the like as they are. `flips` (lost, won, McNemar's p) is empty
     without a comparison.
     """
+    comparison = results.comparison or None
     against = {} if comparison is None else {d.name: d for d in comparison.categories}
-    controls = () if comparison is None else comparison.controls
+    controls = () if comparison is None else comparison.controls or ()
     scale = 100.0 if results.higher_is_better else 1.0
     for category in results.categories:
         name = category.name + ("" if category.in_headline else " (outside the mean)")
@@ -60,7 +73,7 @@ def rows(results: Results, comparison: Comparison | None) -> Iterator[Row]:
 
 def against_controls(comparison: Comparison) -> Iterator[str]:
     """Yield a sentence for each control: what the model's own experts are ahead by."""
-    for control in comparison.controls:
+    for control in comparison.controls or ():
         head, said = control.headline, ""
         if head.interval is not None:
             low, high = head.interval

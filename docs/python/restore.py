@@ -1,0 +1,3 @@
+from emo_prune import restore
+
+print(restore("carved", dense=True, output="dense-again"))
