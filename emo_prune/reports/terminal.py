@@ -23,8 +23,9 @@ def new_table(title: str, *columns: str) -> Table:
     """
     table = Table(title=title, title_justify="left", title_style="bold")
     for position, column in enumerate(columns):
-        justify = "left" if position == 0 else "right"
-        table.add_column(column, justify=justify, overflow="fold")
+        table.add_column(
+            column, justify="left" if position == 0 else "right", overflow="fold"
+        )
     return table
 
 

@@ -20,9 +20,9 @@ Edited = Callable[[Callable[[dict[str, Any]], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the commands wrote: a selection, an export, and two results."""
-    work = tmp_path_factory.mktemp("road")
+    work = tmp_path_factory.mktemp("outputs")
     save_tiny(work / "tiny-emo", "emo")
     for name, rows in (("calibration", MADE_UP[::2]), ("questions", MADE_UP[1::2])):
         text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -43,9 +43,9 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(road: Path, tmp_path: Path) -> Path:
-    """A copy of the road that a test may change."""
-    return Path(shutil.copytree(road, tmp_path / "calibration"))
+def folder(outputs: Path, tmp_path: Path) -> Path:
+    """A copy of the outputs that a test may change."""
+    return Path(shutil.copytree(outputs, tmp_path / "calibration"))
 
 
 @pytest.fixture

@@ -119,7 +119,8 @@ def test_a_sample_in_a_legend_is_of_something_drawn() -> None:
     for picture in pictures(REAL).values():
         text = drawn(picture)
         for kind in ("line", "mark"):
-            above, below = set(), set()
+            above: set[str] = set()
+            below: set[str] = set()
             for element in re.findall(
                 f'<(?:polyline|line|circle) [^>]*"{kind}\\d"', text
             ):

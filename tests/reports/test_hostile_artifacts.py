@@ -34,7 +34,7 @@ FILES = (
     "sweep.json",
     "pretrained/emo_prune.json",
 )
-_EXTREMES = (0, -1, 1e99, -1e99, 10**99, 2**64, "", None, [], {}, 0.5)
+_EXTREMES: tuple[Any, ...] = (0, -1, 1e99, -1e99, 10**99, 2**64, "", None, [], {}, 0.5)
 
 
 def name_all(value: Any, text: str, keys: frozenset[str]) -> None:
@@ -82,10 +82,10 @@ def test_names_in_pictures_are_text(folder: Path, edit: Edit) -> None:
 
 
 def test_a_files_own_name_reaches_page_and_terminal_as_text(
-    road: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    outputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "<script>\x1b[2J\u202e.json"
-    file.write_bytes((road / "selection.json").read_bytes())
+    file.write_bytes((outputs / "selection.json").read_bytes())
     assert main(["report", str(file), "-o", str(tmp_path / "page.html")]) == 0
     assert not UNSEEN.search(capfd.readouterr().out)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -95,11 +95,11 @@ def test_a_files_own_name_reaches_page_and_terminal_as_text(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
 def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(
-    road: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    outputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "folder-\udcff"
     folder.mkdir()
-    (folder / "selection.json").write_bytes((road / "selection.json").read_bytes())
+    (folder / "selection.json").write_bytes((outputs / "selection.json").read_bytes())
     made = report(folder)
     assert "folder-\ufffd" in made.path.read_text(encoding="utf-8")
     assert main(["report", str(folder)]) == 0
@@ -139,16 +139,16 @@ def test_deep_nesting_and_giant_numbers_are_named(
 
 @pytest.mark.parametrize("inner", [DEEP, DIGITS])
 def test_deep_nesting_and_giant_numbers_in_flipped_questions_are_named(
-    road: Path, tmp_path: Path, inner: str
+    outputs: Path, tmp_path: Path, inner: str
 ) -> None:
     samples = tmp_path / "flips.jsonl"
     samples.write_text(f'{{"model": {inner}}}\n')
     with pytest.raises(EmoPruneError, match=r"flips\.jsonl"):
-        report(road / "results.json", samples=samples, output=tmp_path / "page.html")
+        report(outputs / "results.json", samples=samples, output=tmp_path / "page.html")
     beside = tmp_path / "beside"
     beside.mkdir()
     (beside / "flips.jsonl").write_bytes(samples.read_bytes())
-    (beside / "results.json").write_bytes((road / "results.json").read_bytes())
+    (beside / "results.json").write_bytes((outputs / "results.json").read_bytes())
     assert report(beside).artifacts == ("results.json",)
 
 
@@ -210,7 +210,9 @@ def test_a_score_that_a_package_brings_is_shown(
     assert "chosen by of-a-package, lose nothing" in text
 
 
-def test_a_place_that_is_a_loop_of_links_is_named(road: Path, tmp_path: Path) -> None:
+def test_a_place_that_is_a_loop_of_links_is_named(
+    outputs: Path, tmp_path: Path
+) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     for given in (loop, loop / "results.json"):
@@ -219,4 +221,4 @@ def test_a_place_that_is_a_loop_of_links_is_named(road: Path, tmp_path: Path) ->
     for output in (loop, loop / "page.html", tmp_path / "page.html" / "page.html"):
         (tmp_path / "page.html").touch()
         with pytest.raises(EmoPruneError):
-            report(road / "selection.json", output=output)
+            report(outputs / "selection.json", output=output)

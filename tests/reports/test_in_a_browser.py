@@ -25,12 +25,16 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 
 @pytest.fixture(scope="module")
-def pages(road: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def pages(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pages")
     swept = json.loads(REAL.read_text())
     swept["others"][0]["model"] = "a-model-of-somebody-else/" + "with-a-long-name-" * 5
     (folder / "sweep.json").write_text(json.dumps(swept))
-    sources = {"road": road, "pretrained": PRETRAINED, "sweep": folder / "sweep.json"}
+    sources = {
+        "outputs": outputs,
+        "pretrained": PRETRAINED,
+        "sweep": folder / "sweep.json",
+    }
     made = [folder / f"{name}.html" for name in sources]
     for file, source in zip(made, sources.values(), strict=True):
         file.write_text(html_of(source), encoding="utf-8")

@@ -29,15 +29,15 @@ def headline(**figures: Any) -> Any:
     return change
 
 
-def test_a_page_begins_with_what_each_artifact_comes_to(road: Path) -> None:
-    text = html_of(road)
+def test_a_page_begins_with_what_each_artifact_comes_to(outputs: Path) -> None:
+    text = html_of(outputs)
     contents = text[: text.index("</nav>")]
     found = re.findall('<p class="result">(.*?)</p>', text)
     assert len(found) == text.count("<section")
     for sentence in found:
         assert sentence in contents
         assert sentence.endswith(".")
-    alone = html_of(road / "selection.json")
+    alone = html_of(outputs / "selection.json")
     assert "<nav" not in alone
     assert alone.index('class="result"') < alone.index('class="tile"')
 
@@ -92,10 +92,10 @@ def test_where_less_is_better_more_is_worse(
 
 
 def test_results_without_a_baseline_say_their_figure(
-    road: Path, tmp_path: Path
+    outputs: Path, tmp_path: Path
 ) -> None:
-    value = json.loads((road / "results-tiny-emo.json").read_text())
-    found = said(road / "results-tiny-emo.json", tmp_path)
+    value = json.loads((outputs / "results-tiny-emo.json").read_text())
+    found = said(outputs / "results-tiny-emo.json", tmp_path)
     assert f"has {100 * value['value']:.2f} % accuracy (95 % interval ±" in found
 
 
@@ -154,12 +154,12 @@ def test_a_sweep_without_a_mean_says_so(edited: Edited, tmp_path: Path) -> None:
 
 
 def test_a_selection_says_how_concentrated_the_routing_is(
-    road: Path, tmp_path: Path
+    outputs: Path, tmp_path: Path
 ) -> None:
-    value = json.loads((road / "selection.json").read_text())
+    value = json.loads((outputs / "selection.json").read_text())
     layers = value["layers"]
     picks = sum(layer["retained_picks"] for layer in layers) / len(layers)
-    found = said(road / "selection.json", tmp_path)
+    found = said(outputs / "selection.json", tmp_path)
     assert found.startswith("4 of 8 experts in each layer hold ")
     assert f"{100 * picks:.1f} % of the router's picks on examples:cal" in found
     assert f"{picks * 7 / 3:.1f} times an even share" in found  # one is shared

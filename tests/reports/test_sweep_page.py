@@ -119,11 +119,11 @@ def test_a_row_without_a_cell_for_each_task_is_named(edited: Edited) -> None:
 
 
 def test_a_folder_with_a_sweep_shows_it_and_not_its_finished_cells(
-    road: Path, tmp_path: Path
+    outputs: Path, tmp_path: Path
 ) -> None:
     shutil.copy(REAL, tmp_path)
     state = tmp_path / "sweep.json.state"
     state.mkdir()
-    shutil.copy(road / "results.json", state)
+    shutil.copy(outputs / "results.json", state)
     (artifact,) = find_artifacts(tmp_path).artifacts
     assert artifact.name == "sweep.json"

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from emo_prune.errors import ReportError
 from emo_prune.evaluation import Results
@@ -54,7 +55,9 @@ def sections(found: Found) -> list[Section]:
     everything = [one.value for one in found.artifacts]
     shown: list[Section] = []
     for kind, render in KINDS.items():
-        artifacts = [one for one in found.artifacts if isinstance(one.value, kind)]
+        artifacts: list[Artifact[Any]] = [
+            one for one in found.artifacts if isinstance(one.value, kind)
+        ]
         # What was compared comes first, then all by name: sorting is stable.
         artifacts.sort(key=lambda one: not getattr(one.value, "comparison", None))
         if kind is Results:
