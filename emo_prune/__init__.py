@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from emo_prune.errors import EmoPruneError
     from emo_prune.evaluation import Evaluation, Results, load_results
     from emo_prune.evaluation.evaluating import evaluate, evaluate_all
+    from emo_prune.exports import ExportRecord
+    from emo_prune.exports.exporting import Exported, export, export_all
+    from emo_prune.exports.extraction import Extracted, extract
+    from emo_prune.exports.verification import VerificationReport, verify
     from emo_prune.models import EmoConfig, EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.reports import Report, report
@@ -34,19 +38,27 @@ _HOMES = {
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
     "Evaluation": "evaluation",
+    "ExportRecord": "exports",
+    "Exported": "exports",
+    "Extracted": "exports",
     "Inspection": "architectures",
     "Progress": "progress",
     "Report": "reports",
     "Results": "evaluation",
     "Selection": "selection",
+    "VerificationReport": "exports",
     "evaluate": "evaluation",
     "evaluate_all": "evaluation",
+    "export": "exports",
+    "export_all": "exports",
+    "extract": "exports",
     "inspect": "architectures",
     "load_results": "evaluation",
     "load_selection": "selection",
     "report": "reports",
     "reselect": "selection",
     "select": "selection",
+    "verify": "exports",
 }
 
 __all__ = [
@@ -54,20 +66,28 @@ __all__ = [
     "EmoForCausalLM",
     "EmoPruneError",
     "Evaluation",
+    "ExportRecord",
+    "Exported",
+    "Extracted",
     "Inspection",
     "Progress",
     "Report",
     "Results",
     "Selection",
+    "VerificationReport",
     "__version__",
     "evaluate",
     "evaluate_all",
+    "export",
+    "export_all",
+    "extract",
     "inspect",
     "load_results",
     "load_selection",
     "report",
     "reselect",
     "select",
+    "verify",
 ]
 
 register_models()

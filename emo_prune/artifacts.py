@@ -24,6 +24,7 @@ PREFIX = "emo-prune/"
 
 # Where the type of each document is. A new one is a row here.
 DOCUMENTS = {
+    "emo-prune/export/1": "emo_prune.exports.record:ExportRecord",
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
     "emo-prune/evaluations/1": "emo_prune.evaluation.results:Evaluations",
     "emo-prune/results/1": "emo_prune.evaluation.results:Results",

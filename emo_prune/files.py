@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
+import glob
 import json
 import os
-import tempfile
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from emo_prune.errors import ExportError, NotEnoughDisk
+from emo_prune.locks import PATIENCE, held
 
 _MAX_DEPTH = 64  # a config has four levels; each pruning of a pruned model adds one
 _MAX_BYTES = 512_000_000  # of a document; results of a large benchmark are 20 MB
 _MAX_NUMBER = 10**100  # configs hold 10**30 for "no limit"
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as an escape
 
 
 def strict_json(text: str | bytes) -> Any:
@@ -35,12 +37,15 @@ def strict_json(text: str | bytes) -> Any:
         ValueError: the text is not such JSON; says why.
     """
     _refuse_size(text)
+    plain = _plain(text)
     try:
         value = json.loads(
-            text.decode() if isinstance(text, bytes) else text,
+            plain,
             object_pairs_hook=_without_duplicates,
+            parse_constant=_refuse_constant,
         )
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        if _SURROGATE.search(plain):
+            json.dumps(value, ensure_ascii=False).encode()  # fails for half a pair
     except RecursionError:
         raise ValueError("nested too deeply") from None
     _refuse_extremes(value)
@@ -58,13 +63,20 @@ def strict_toml(text: str | bytes) -> dict[str, Any]:
     import tomllib  # most commands read none
 
     _refuse_size(text)
-    plain = text.decode() if isinstance(text, bytes) else text
     try:
-        value = tomllib.loads(plain.removeprefix("\ufeff"))
+        value = tomllib.loads(_plain(text).removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
     _refuse_extremes(value)
     return value
+
+
+def _plain(text: str | bytes) -> str:
+    """Return a text that is UTF-8, or can be."""
+    if isinstance(text, bytes):
+        return text.decode()
+    text.encode()
+    return text
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -72,6 +84,10 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise ValueError("a key appears twice")
     return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _refuse_size(text: str | bytes) -> None:
@@ -84,11 +100,12 @@ def _refuse_extremes(value: Any) -> None:
     for _ in range(_MAX_DEPTH + 1):
         inner: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
+            kind = type(item)
+            if kind is dict:
                 inner.extend(item.values())
-            elif isinstance(item, list):
+            elif kind is list:
                 inner.extend(item)
-            elif isinstance(item, int | float) and abs(item) > _MAX_NUMBER:
+            elif (kind is float or kind is int) and abs(item) > _MAX_NUMBER:
                 raise ValueError("a number is too large")
         if not inner:
             return
@@ -128,6 +145,8 @@ def _render(value: Any, indent: str) -> str:
 
 def sha256_bytes(data: bytes) -> str:
     """Return "sha256:" and the hexadecimal digest."""
+    import hashlib  # slow, and not every command needs it
+
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
@@ -143,7 +162,9 @@ def versions(*packages: str) -> dict[str, str]:
     return {name.replace("-", "_"): metadata.version(name) for name in packages}
 
 
-def write_atomically(path: Path, data: str | bytes, *, durable: bool = True) -> None:
+def write_atomically(
+    path: Path, data: str | bytes | memoryview, *, durable: bool = True
+) -> None:
     """Write a file that appears complete or not at all.
 
     `durable` waits until it is on the disk, which on a busy one can take seconds.
@@ -175,15 +196,18 @@ def noted_before(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
-    """Lend a file to write to, which gets its name when the block ends without error.
+    """Open a file to write to, which gets its name when the block ends without error.
 
     Raises:
         NotEnoughDisk, ExportError: the disk is full, or the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path, durable) as file:
-            yield file
+        with held(path, patience=PATIENCE) as is_alone:
+            if is_alone:
+                _remove_stale(path)
+            with _temporary(path, durable) as file:
+                yield file
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise (NotEnoughDisk if full else ExportError)(
@@ -194,22 +218,28 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
         ) from None
 
 
+def _remove_stale(path: Path) -> None:
+    """Remove what killed processes have left: whoever writes holds the lock."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):
+            stale.unlink()
+
+
 @contextlib.contextmanager
 def _temporary(path: Path, durable: bool) -> Iterator[IO[bytes]]:
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".partial"
-    )
+    # Not by `tempfile`, whose files are for their owner alone.
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.partial")
+    file = temporary.open("xb")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        Path(temporary).chmod(file_mode())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
 
 
@@ -222,6 +252,8 @@ def file_mode() -> int:
 
 def digest_of(parts: Iterable[bytes]) -> str:
     """Return one sha256 over many parts, each preceded by its length."""
+    import hashlib
+
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))

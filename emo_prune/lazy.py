@@ -1,6 +1,6 @@
 """Public names that are imported when they are first asked for (PEP 562).
 
-A room whose face names what needs torch or numpy can so be entered without either.
+A package that offers what needs torch or numpy can so be imported without either.
 """
 
 from __future__ import annotations

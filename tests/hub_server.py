@@ -36,7 +36,7 @@ class Fault:
 
     `skip` requests go well first. `status` and `body` replace the answer, `headers`
     some of its headers. `cut` bytes of the body are sent before the connection is
-    closed; `short` bytes are sent and announced as if they were all. `pace` is how
+    closed; `short` bytes are sent and announced as if they were all. `speed` is how
     many bytes are sent at a time, and the seconds between. `hang_up`: no answer.
     """
 
@@ -48,7 +48,7 @@ class Fault:
     headers: Mapping[str, object] = field(default_factory=dict)
     cut: int | None = None
     short: int | None = None
-    pace: tuple[int, float] | None = None
+    speed: tuple[int, float] | None = None
     hang_up: bool = False
 
 
@@ -258,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault.cut is not None:
             body = body[: self.fault.cut]
             self.close_connection = True
-        size, pause = self.fault.pace or (64 * 1024, 0.0)
+        size, pause = self.fault.speed or (64 * 1024, 0.0)
         shard = self.path.endswith(".safetensors")
         for start in range(0, len(body), size):
             part = body[start : start + size]

@@ -12,14 +12,11 @@ import numpy as np
 import safetensors
 
 from emo_prune.architectures import MoEModel, describe, fingerprint
-from emo_prune.checkpoint import open_checkpoint
+from emo_prune.checkpoint import DTYPES, open_checkpoint
 from emo_prune.facts import Calibration, SourceModel
 from emo_prune.selection import KeptExperts, LayerSelection, Method, Selection
 
 Blob = tuple[str, tuple[int, ...], bytes]
-SIZES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "U8": 1, "I32": 4,
-         "I64": 8}  # fmt: skip
-
 NUM_EXPERTS = 8
 CONFIG: dict[str, Any] = {
     "architectures": ["OlmoeForCausalLM"],
@@ -39,7 +36,7 @@ EMO: dict[str, Any] = CONFIG | {
 
 def blob(dtype: str, *shape: int, seed: int = 0) -> Blob:
     """A tensor of random bytes."""
-    size = math.prod(shape) * SIZES[dtype]
+    size = math.prod(shape) * DTYPES[dtype].bits // 8
     return dtype, shape, np.random.default_rng(seed).bytes(size)
 
 

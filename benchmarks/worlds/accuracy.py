@@ -32,7 +32,7 @@ from benchmarks.worlds import (
     write_questions,
 )
 from emo_prune.evaluation import evaluate
-from emo_prune.exports.export_selection import plan_selection, write_plan
+from emo_prune.exports import export
 from emo_prune.selection import select
 
 CALIBRATION = 40  # questions
@@ -128,7 +128,7 @@ def prune(
         dtype="float32",
     )
     name = f"random-{seed}" if score == "random" else world
-    write_plan(plan_selection(selection, model=str(model)), work / name)
+    export(selection, model=model, output=work / name)
 
 
 def mean(found: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,17 +29,11 @@ def positive(config: Mapping[str, Any], keys: Sequence[str]) -> int:
             continue
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
-        raise LayoutMismatch(
-            f"{key} is not a positive integer",
-            where=CONFIG,
-            got=repr(value),
-            hint=f"check {CONFIG}",
-        )
-    raise LayoutMismatch(
+        raise wrong(f"{key} is not a positive integer", value)
+    raise wrong(
         "the config does not give a number that every such model has",
-        where=CONFIG,
+        None,
         expected=" or ".join(keys),
-        hint=f"check {CONFIG}",
     )
 
 
@@ -52,13 +47,8 @@ def of_layer(config: Mapping[str, Any], key: str, layer: int, default: int) -> i
         or len(per_layer) != config["num_hidden_layers"]
         or not all(type(value) is int and value >= 0 for value in per_layer)
     ):
-        raise LayoutMismatch(
-            f"{key} is not one count per layer",
-            where=CONFIG,
-            got=repr(per_layer),
-            expected=f"{config['num_hidden_layers']} integers",
-            hint=f"check {CONFIG}",
-        )
+        expected = f"{config['num_hidden_layers']} integers"
+        raise wrong(f"{key} is not one count per layer", per_layer, expected=expected)
     return int(per_layer[layer])
 
 
@@ -66,21 +56,15 @@ def shared_experts(config: Mapping[str, Any], layer: int, num_experts: int) -> i
     """Return how many of a layer's experts are shared; no more than it has."""
     number = config.get("num_shared_experts") or 0
     if type(number) is not int or number < 0:
-        raise LayoutMismatch(
-            "num_shared_experts is not a count",
-            where=CONFIG,
-            got=repr(number),
-            hint=f"check {CONFIG}",
-        )
+        raise wrong("num_shared_experts is not a count", number)
     number = min(number, num_experts)
     number = of_layer(config, "num_shared_experts_per_layer", layer, number)
     if number > num_experts:
-        raise LayoutMismatch(
+        raise wrong(
             "a layer has more shared experts than experts",
-            where=f"{CONFIG}, num_shared_experts_per_layer, layer {layer}",
-            got=str(number),
+            number,
+            key=f"num_shared_experts_per_layer, layer {layer}",
             expected=f"at most {num_experts}",
-            hint=f"check {CONFIG}",
         )
     return number
 
@@ -100,14 +84,26 @@ def always_active_experts(
         or not all(type(i) is int and 0 <= i < num_experts for i in listed)
         or len(set(listed)) < len(listed)
     ):
-        raise LayoutMismatch(
+        raise wrong(
             "the always-active experts are not experts of the layer",
-            where=f"{CONFIG}, layer {layer}",
-            got=repr(listed),
+            listed,
+            key=f"always_active_experts, layer {layer}",
             expected=f"distinct ids below {num_experts}",
-            hint=f"check always_active_experts in {CONFIG}",
         )
     return tuple(sorted(listed))
+
+
+def wrong(
+    what: str, got: object, *, key: str = "", expected: str | None = None
+) -> LayoutMismatch:
+    """Return the error for a config that says what cannot be; `got` None: nothing."""
+    return LayoutMismatch(
+        what,
+        where=f"{CONFIG}, {key}" if key else CONFIG,
+        got=None if got is None else reprlib.repr(got),
+        expected=expected,
+        hint=f"check {CONFIG}",
+    )
 
 
 def quantization_key(config: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.architectures.config import positive, quantization_key
-from emo_prune.errors import LayoutMismatch
+from emo_prune.errors import Command, LayoutMismatch
 from emo_prune.places import CONFIG
 
 # Masks and frequencies, which early releases of transformers stored as well.
@@ -164,5 +164,5 @@ def _mismatch(key: str, got: object, expected: str) -> LayoutMismatch:
         where=f"{CONFIG}, {key}",
         got=repr(got),
         expected=expected,
-        hint="carve the unquantised dense checkpoint again with emo-prune carve",
+        hint=("carve the unquantised dense checkpoint again with ", Command("carve")),
     )

@@ -7,13 +7,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emo_prune.architectures.feed_forward import Carving, is_parameter
-from emo_prune.architectures.model import Limits, MoELayer, MoEModel
+from emo_prune.architectures.model import Limits, MoEModel
 from emo_prune.architectures.opening import open_model
 from emo_prune.checkpoint import Tensor
 from emo_prune.options import InspectOptions, needed_model, verb
+from emo_prune.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SHARES = (0.5, 0.25, 0.125)
 
@@ -31,7 +35,7 @@ class Size:
     routable: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Inspection:
     """Facts of an MoE checkpoint. Bytes and parameters are those stored on disk.
 
@@ -62,9 +66,49 @@ class Inspection:
     sizes: tuple[Size, ...]
     carving: Carving | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready value."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `inspect --json` prints."""
         return {"schema": "emo-prune/inspection/1", **asdict(self)}
+
+    def to_pandas(self) -> DataFrame:
+        """Return the sizes, a line for each share: share, num_experts, num_bytes.
+
+        Raises:
+            ReportError: pandas is not installed.
+        """
+        from emo_prune.artifacts import data_frame
+
+        return data_frame([asdict(size) for size in self.sizes])
+
+    def __repr__(self) -> str:
+        return (
+            f"Inspection({self.name}: {self.model_type}, {self.num_moe_layers} layers "
+            f"of {self.num_experts} experts, top-{self.num_experts_per_tok}, "
+            f"{format_count(self.num_parameters)} parameters, "
+            f"{format_bytes(self.num_bytes)})"
+        )
+
+    def _repr_html_(self) -> str:
+        from emo_prune.artifacts import html_table
+
+        full = Size(
+            share=1.0,
+            num_experts=self.num_experts,
+            num_bytes=self.num_bytes,
+            routable=True,
+        )
+        return html_table(
+            (self.name, "experts", "on disk", "enough for the router"),
+            [
+                (
+                    f"{size.share:.1%}",
+                    size.num_experts,
+                    format_bytes(size.num_bytes),
+                    "yes" if size.routable else "no",
+                )
+                for size in (full, *self.sizes)
+            ],
+        )
 
 
 @verb(InspectOptions)
@@ -93,10 +137,10 @@ def inspect_model(model: MoEModel) -> Inspection:
     for tensor in tensors:
         dtypes[tensor.dtype] += tensor.num_bytes
     parameters = sum(_parameters(tensor) for tensor in tensors)
-    in_experts = sum(_expert_parameters(layer) for layer in model.layers)
+    of_layers = [sum(map(_parameters, layer.of_experts)) for layer in model.layers]
     idle = sum(
-        _expert_parameters(layer) * (1 - model.top_k / layer.num_experts)
-        for layer in model.layers
+        number * (1 - model.top_k / layer.num_experts)
+        for number, layer in zip(of_layers, model.layers, strict=True)
     )
     return Inspection(
         name=model.checkpoint.name,
@@ -112,7 +156,7 @@ def inspect_model(model: MoEModel) -> Inspection:
         dtypes=dict(dtypes.most_common()),
         quantization=_quantization(model.config),
         num_parameters=parameters,
-        num_expert_parameters=in_experts,
+        num_expert_parameters=sum(of_layers),
         num_active_parameters=round(parameters - idle),
         num_bytes=model.checkpoint.num_bytes,
         num_expert_bytes=sum(layer.expert_bytes for layer in model.layers),
@@ -140,11 +184,6 @@ def _size(model: MoEModel, share: float) -> Size:
         num_bytes=bytes_keeping(model, kept),
         routable=kept >= Limits.of(model).least(),
     )
-
-
-def _expert_parameters(layer: MoELayer) -> int:
-    routers = {tensor.name for tensor in layer.router}
-    return sum(_parameters(t) for t in layer.tensors if t.name not in routers)
 
 
 def _parameters(tensor: Tensor) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from emo_prune.architectures.config import (
@@ -14,6 +14,7 @@ from emo_prune.architectures.config import (
     of_layer,
     positive,
     shared_experts,
+    wrong,
 )
 from emo_prune.architectures.feed_forward import carving
 from emo_prune.architectures.model import LAYER, NUMBER, MoELayer, MoEModel
@@ -36,14 +37,15 @@ def describe(checkpoint: Checkpoint) -> MoEModel:
     config = checkpoint.config
     num_layers = positive(config, ("num_hidden_layers",))
     num_experts = positive(config, EXPERT_COUNT_KEYS)
-    parts, other, predictors = _sort_tensors(
+    blocks, other, predictors = _sort_tensors(
         checkpoint.tensors.values(), architecture, num_layers
     )
     layers = tuple(
-        _build_layer(layer, parts[layer], architecture, config, num_experts)
-        for layer in sorted(parts)
+        _build_layer(layer, blocks[layer], architecture, config, num_experts)
+        for layer in sorted(blocks)
+        if not blocks[layer].is_dense
     )
-    _check_all_layers_found(layers, architecture, checkpoint, num_layers)
+    _check_all_layers_found(layers, set(blocks), architecture, config, num_layers)
     carved = None
     if architecture.is_tied:
         carved = carving(config, [layer.layer for layer in layers])
@@ -68,21 +70,32 @@ def describe(checkpoint: Checkpoint) -> MoEModel:
     )
 
 
-class _Parts:
-    """Tensors of one layer's MoE block, as they are found."""
+class _Block:
+    """Tensors of a layer's feed-forward block, as they are found.
+
+    `stacks` are the names of the lists of layers that those with experts stand in.
+    """
 
     def __init__(self) -> None:
         self.experts: dict[int, list[tuple[str, Tensor]]] = defaultdict(list)
         self.stacked: list[Tensor] = []
         self.router: list[tuple[str, Tensor]] = []
+        self.stacks: set[str] = set()
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it has no experts, and only bears the same name."""
+        return not (self.experts or self.stacked or self.router)
 
 
 def _sort_tensors(
     tensors: Iterable[Tensor], architecture: Architecture, num_layers: int
-) -> tuple[dict[int, _Parts], tuple[Tensor, ...], tuple[Tensor, ...]]:
-    parts: dict[int, _Parts] = defaultdict(_Parts)
+) -> tuple[dict[int, _Block], tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return the blocks by layer, all other tensors, and those of predictors."""
+    blocks: dict[int, _Block] = defaultdict(_Block)
     other: list[Tensor] = []
     predictors: list[Tensor] = []
+    prefix = f"{architecture.block}."
     for tensor in tensors:
         found = LAYER.match(tensor.name)
         if tensor.name.startswith("mtp."):
@@ -94,27 +107,25 @@ def _sort_tensors(
         layer, rest = int(found["layer"]), found["rest"]
         if layer >= num_layers:
             predictors.append(tensor)
-        elif not rest.startswith(f"{architecture.block}.") or not _place(
-            tensor,
-            rest.removeprefix(f"{architecture.block}."),
-            parts[layer],
-            architecture,
-        ):
-            other.append(tensor)
-    for layer in [layer for layer, found_parts in parts.items() if _empty(found_parts)]:
-        del parts[layer]  # a dense layer, whose MLP bears the block's name
-    return parts, tuple(other), tuple(predictors)
+            continue
+        if rest.startswith(prefix):
+            block = blocks[layer]
+            if _place(tensor, rest.removeprefix(prefix), block, architecture):
+                block.stacks.add(tensor.name[: found.start("layer")])
+                continue
+        other.append(tensor)
+    return blocks, tuple(other), tuple(predictors)
 
 
-def _place(tensor: Tensor, rest: str, parts: _Parts, table: Architecture) -> bool:
+def _place(tensor: Tensor, rest: str, block: _Block, table: Architecture) -> bool:
     """Put a tensor of the block where it belongs; False if it has no expert axis."""
     indexed = _INDEXED.match(rest)
     if indexed:
-        parts.experts[int(indexed["expert"])].append((indexed["part"], tensor))
+        block.experts[int(indexed["expert"])].append((indexed["part"], tensor))
     elif rest.startswith("experts."):
-        parts.stacked.append(tensor)
+        block.stacked.append(tensor)
     elif rest in table.router_rows:
-        parts.router.append((rest, tensor))
+        block.router.append((rest, tensor))
     elif rest.startswith(f"{table.router}.") and rest not in table.router_rows:
         raise LayoutMismatch(
             "the router has a tensor that cannot be cut by rows",
@@ -129,52 +140,45 @@ def _place(tensor: Tensor, rest: str, parts: _Parts, table: Architecture) -> boo
     return True
 
 
-def _empty(parts: _Parts) -> bool:
-    return not (parts.experts or parts.stacked or parts.router)
-
-
 def _build_layer(
     layer: int,
-    parts: _Parts,
+    block: _Block,
     architecture: Architecture,
     config: Mapping[str, Any],
     num_experts: int,
 ) -> MoELayer:
     expected = of_layer(config, "num_experts_per_layer", layer, num_experts)
-    router = tuple(tensor for _, tensor in sorted(parts.router, key=lambda p: p[0]))
-    _check_router(layer, parts.router, architecture, expected)
-    _check_experts(layer, parts, expected)
+    router = tuple(tensor for _, tensor in sorted(block.router, key=lambda p: p[0]))
+    _check_router(layer, block.router, architecture, expected)
+    _check_experts(layer, block, expected)
     active = always_active_experts(config, layer, expected)
     # Where some are always active, EMO's router does not set shared ones apart.
     apart = architecture.shared_last and not active
     num_shared = shared_experts(config, layer, expected) if apart else 0
-    built = MoELayer(
+    _check_one_stack(layer, block)
+    return MoELayer(
         layer=layer,
         num_experts=expected,
         experts=tuple(
-            tuple(tensor for _, tensor in sorted(parts.experts[i], key=lambda p: p[0]))
+            tuple(tensor for _, tensor in sorted(block.experts[i], key=lambda p: p[0]))
             for i in range(expected)
         )
-        if parts.experts
+        if block.experts
         else (),
-        stacked=tuple(parts.stacked),
+        stacked=tuple(block.stacked),
         router=router,
         shared=tuple(range(expected - num_shared, expected)),
         always_active=active,
     )
-    _check_one_stack(built)
-    return built
 
 
-def _check_one_stack(layer: MoELayer) -> None:
+def _check_one_stack(layer: int, block: _Block) -> None:
     """Refuse two stacks of layers in one checkpoint: a selection speaks of one."""
-    places = (LAYER.match(tensor.name) for tensor in layer.tensors)
-    stacks = sorted({at[0][: at.start("layer")] for at in places if at})
-    if len(stacks) > 1:
+    if len(block.stacks) > 1:
         raise LayoutMismatch(
             "two stacks of layers have experts",
-            where=f"layer {layer.layer}",
-            got=" and ".join(stack.rstrip(".") for stack in stacks),
+            where=f"layer {layer}",
+            got=" and ".join(stack.rstrip(".") for stack in sorted(block.stacks)),
             expected="one",
             hint="save the language model without the other part",
         )
@@ -207,8 +211,8 @@ def _check_router(
             )
 
 
-def _check_experts(layer: int, parts: _Parts, num_experts: int) -> None:
-    found = sorted(parts.experts)
+def _check_experts(layer: int, block: _Block, num_experts: int) -> None:
+    found = sorted(block.experts)
     if found and (len(found) != num_experts or found[-1] != num_experts - 1):
         raise LayoutMismatch(
             "the experts' tensors do not match the config",
@@ -217,7 +221,7 @@ def _check_experts(layer: int, parts: _Parts, num_experts: int) -> None:
             expected=f"{num_experts}, ids 0 to {num_experts - 1}",
             hint=f"check num_experts in {CONFIG}; is every shard there?",
         )
-    for tensor in parts.stacked:
+    for tensor in block.stacked:
         if tensor.shape[:1] != (num_experts,):
             raise LayoutMismatch(
                 "the stacked experts do not match the config",
@@ -226,13 +230,13 @@ def _check_experts(layer: int, parts: _Parts, num_experts: int) -> None:
                 expected=f"{num_experts} experts on the first axis",
                 hint=f"check num_experts in {CONFIG}",
             )
-    if not parts.experts and not parts.stacked:
+    if not block.experts and not block.stacked:
         raise LayoutMismatch(
             "the layer has a router but no experts",
             where=f"layer {layer}",
             hint="the checkpoint is incomplete; download it again",
         )
-    kinds = {_kind(parts.experts[i]) for i in found}
+    kinds = {_kind(block.experts[i]) for i in found}
     if len(kinds) > 1:
         raise LayoutMismatch(
             "the experts of a layer are not alike",
@@ -252,13 +256,12 @@ def _kind(expert: Sequence[tuple[str, Tensor]]) -> tuple[tuple[object, ...], ...
 
 def _check_all_layers_found(
     layers: Sequence[MoELayer],
+    seen: Set[int],
     architecture: Architecture,
-    checkpoint: Checkpoint,
+    config: Mapping[str, Any],
     num_layers: int,
 ) -> None:
-    block = f"{architecture.block}."
-    places = [LAYER.match(name) for name in checkpoint.tensors]
-    seen = {int(at["layer"]) for at in places if at and at["rest"].startswith(block)}
+    """Check the layers against the config; `seen` are those with any block."""
     lacking = next((i for i in range(num_layers) if i not in seen), None)
     if layers and lacking is not None:
         raise LayoutMismatch(
@@ -275,7 +278,7 @@ def _check_all_layers_found(
             expected=f"layers.N.{architecture.block}.experts.*",
             hint=f"check that {CONFIG} belongs to these shards",
         )
-    per_layer = checkpoint.config.get("num_experts_per_layer")
+    per_layer = config.get("num_experts_per_layer")
     if per_layer is None:
         return
     announced = {i for i in range(num_layers) if per_layer[i]}
@@ -293,12 +296,11 @@ def _check_all_layers_found(
 def _check_top_k(top_k: int, layers: Sequence[MoELayer]) -> None:
     for layer in layers:
         if not len(layer.obligatory) <= top_k <= layer.num_experts:
-            raise LayoutMismatch(
+            raise wrong(
                 "the router cannot pick that many experts for a token",
-                where=f"{CONFIG}, num_experts_per_tok, layer {layer.layer}",
-                got=str(top_k),
+                top_k,
+                key=f"num_experts_per_tok, layer {layer.layer}",
                 expected=f"{len(layer.obligatory)} to {layer.num_experts}",
-                hint=f"check {CONFIG}",
             )
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from emo_prune.architectures.feed_forward import Carving
@@ -39,14 +40,19 @@ class MoELayer:
         return tuple(sorted({*self.shared, *self.always_active}))
 
     @property
+    def of_experts(self) -> tuple[Tensor, ...]:
+        """The experts' own tensors: stacked, and of one expert each."""
+        return (*self.stacked, *chain.from_iterable(self.experts))
+
+    @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor with an expert axis, or of one expert."""
-        return (*self.router, *self.stacked, *(t for e in self.experts for t in e))
+        return (*self.router, *self.of_experts)
 
     @property
     def expert_bytes(self) -> int:
         """Bytes of the experts' own tensors, router excluded."""
-        return sum(t.num_bytes for t in self.tensors) - self.router_bytes
+        return sum(t.num_bytes for t in self.of_experts)
 
     @property
     def router_bytes(self) -> int:

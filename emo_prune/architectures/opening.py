@@ -78,6 +78,6 @@ def left_on_the_hub(model: MoEModel) -> Opened:
 
 def say_what_was_not_kept(checkpoint: Checkpoint, progress: Progress) -> None:
     """Tell of a cache of ranges that could not be written to; reading went on."""
-    problem = getattr(checkpoint.source, "cache_problem", None)
+    problem = checkpoint.source.cache_problem
     if problem is not None:
         progress.say(f"what was read could not all be kept in the cache: {problem}")

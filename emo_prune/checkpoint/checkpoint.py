@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from emo_prune.checkpoint.header import Tensor, header_length, parse_header
@@ -14,12 +15,19 @@ from emo_prune.checkpoint.hub import (
     looks_like_hub_id,
     no_folder,
 )
-from emo_prune.checkpoint.source import ByteSource, FolderSource, several
-from emo_prune.errors import HubError, IndexMismatch, MissingShard, NotACheckpoint
+from emo_prune.checkpoint.source import ByteSource, FolderSource, is_inside, several
+from emo_prune.errors import (
+    HubError,
+    IndexMismatch,
+    MissingShard,
+    NotACheckpoint,
+    Parameter,
+)
 from emo_prune.files import strict_json
 from emo_prune.places import CONFIG, INDEX, WEIGHTS
 
 _FIRST_READ = 256 * 1024  # most headers are shorter
+_MAX_JSON_BYTES = 100_000_000  # an index of 100,000 tensors has 10 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +84,7 @@ def open_remote(
             "this is not the name of a Hub repository",
             where=repository,
             expected="a name like allenai/Emo_1b14b_1T",
-            hint="a local folder is read without --remote",
+            hint=("a local folder is read without ", Parameter("remote")),
         )
     return _opened(*_hub(repository, revision, cache), repository)
 
@@ -84,7 +92,10 @@ def open_remote(
 def _opened(
     source: ByteSource, name: str, revision: str | None, model: str
 ) -> Checkpoint:
-    config = parse_json(_read_whole(source, CONFIG, model), CONFIG)
+    try:
+        config = _read_json(source, CONFIG)
+    except MissingShard:
+        raise _without(CONFIG, model) from None
     shards, weight_map = _shards_of(source, model)
     tensors = _read_headers(source, shards)
     if weight_map is not None:
@@ -127,14 +138,8 @@ def name_of_folder(root: Path) -> tuple[str, str | None]:
     repository = root.parent.parent.name
     if root.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.removeprefix("models--").replace("--", "/"), root.name
-    return root.name, None
-
-
-def _read_whole(source: ByteSource, file: str, model: str) -> bytes:
-    try:
-        return source.read(file, 0, source.size(file))
-    except MissingShard:
-        raise _without(file, model) from None
+    # A name need not be text; whatever holds it must be.
+    return os.fsencode(root.name).decode(errors="replace"), None
 
 
 def _without(file: str, model: str) -> NotACheckpoint:
@@ -207,7 +212,20 @@ def read_object(source: ByteSource, file: str) -> dict[str, Any] | None:
     """
     if file not in source.files():
         return None
-    return parse_json(source.read(file, 0, source.size(file)), file)
+    return _read_json(source, file)
+
+
+def _read_json(source: ByteSource, file: str) -> dict[str, Any]:
+    num_bytes = source.size(file)
+    if num_bytes > _MAX_JSON_BYTES:
+        raise NotACheckpoint(
+            "the file is too large",
+            where=file,
+            got=f"{num_bytes:,} bytes",
+            expected=f"at most {_MAX_JSON_BYTES:,}",
+            hint="download it again",
+        )
+    return parse_json(source.read(file, 0, num_bytes), file)
 
 
 def _without_weights(source: ByteSource, model: str) -> NotACheckpoint:
@@ -239,39 +257,33 @@ def _shards_of(
     else:
         return (WEIGHTS,), None
     try:
-        raw = source.read(INDEX, 0, source.size(INDEX))
+        weight_map = _read_json(source, INDEX).get("weight_map")
     except MissingShard:
         raise _without_weights(source, model) from None
-    weight_map = parse_json(raw, INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise IndexMismatch(
             "the index has no weight_map",
             where=INDEX,
             hint="download it again",
         )
-    for shard in weight_map.values():
-        _check_shard_name(shard)
-    return tuple(sorted(set(weight_map.values()))), weight_map
+    strange = [name for name in weight_map.values() if not isinstance(name, str)]
+    shards = () if strange else tuple(sorted(set(weight_map.values())))
+    for name in (*strange, *shards):
+        if not _is_shard_name(name):
+            raise IndexMismatch(
+                "the index names a file outside the checkpoint, or none at all",
+                where=INDEX,
+                got=repr(name),
+                expected="a relative path that ends in .safetensors",
+                hint="do not use this checkpoint; its index may be hostile",
+            )
+    return shards, weight_map
 
 
-def _check_shard_name(shard: Any) -> None:
-    """Refuse a shard name that is not a plain relative path inside the checkpoint."""
-    plain = isinstance(shard, str) and shard.endswith(".safetensors")
-    path = PurePosixPath(shard) if plain else PurePosixPath("/")
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or str(path) != shard  # "./x" and "a//x" would be second names of one file
-        or not shard.isprintable()
-        or any(mark in shard for mark in "\\:")
-    ):
-        raise IndexMismatch(
-            "the index names a file outside the checkpoint, or none at all",
-            where=INDEX,
-            got=repr(shard),
-            expected="a relative path that ends in .safetensors",
-            hint="do not use this checkpoint; its index may be hostile",
-        )
+def _is_shard_name(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    return name.endswith(".safetensors") and ":" not in name and is_inside(name)
 
 
 def _check_index(weight_map: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:

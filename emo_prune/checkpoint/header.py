@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from emo_prune.checkpoint.dtypes import DTYPES
 from emo_prune.errors import HeaderError
@@ -21,8 +20,7 @@ MAX_HEADER_BYTES = 100_000_000  # the reference parser's own limit
 _MAX_INTEGER = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor on disk; `start` and `end` are byte positions in the shard file."""
 
     name: str
@@ -163,9 +161,12 @@ def _bits(dtype: str, shape: list[int]) -> int:
 
 
 def _is_naturals(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(
-        type(item) is int and 0 <= item <= _MAX_INTEGER for item in value
-    )
+    if not isinstance(value, list):
+        return False
+    for item in value:  # faster than all(): most lists have two
+        if type(item) is not int or not 0 <= item <= _MAX_INTEGER:
+            return False
+    return True
 
 
 def _check_tiling(

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from emo_prune.checkpoint.range_cache import RangeCache
 from emo_prune.checkpoint.ranges import PIECE, Piece, RangeReader, plan
-from emo_prune.checkpoint.retry import Named, odd_answer, patiently, quietly
-from emo_prune.checkpoint.source import FolderSource, Wanted, several, write_at
-from emo_prune.errors import NotACheckpoint
+from emo_prune.checkpoint.retry import named, odd_answer, patiently, quietly
+from emo_prune.checkpoint.source import (
+    ByteSource,
+    FolderSource,
+    Wanted,
+    is_inside,
+    several,
+    write_at,
+)
+from emo_prune.errors import ExportError, NotACheckpoint
 from emo_prune.places import CONFIG
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _SUPPORT = ("*.json", "*.txt", "*.model", "*.jinja", "*.md", "*.py", "LICENSE*")
 _WHOLE = ("*.safetensors", *_SUPPORT)
 _SECOND_COPIES = ("consolidated*", "original/*")  # the same weights, in other layouts
 _THREADS = 8
+_LARGEST = 2**63  # bytes of a file
 
 
 def looks_like_hub_id(model: str) -> bool:
@@ -41,7 +49,7 @@ def local_folder(model: str, revision: str | None = None) -> Path:
         raise no_folder(model)
     from huggingface_hub import snapshot_download
 
-    with Named(model):
+    with named(model):
         return Path(
             snapshot_download(
                 model,
@@ -84,7 +92,7 @@ def support_folder(repository: str, revision: str | None = None) -> Path:
             )
         )
 
-    with Named(repository), quietly():
+    with named(repository), quietly():
         return patiently(downloaded)
 
 
@@ -109,14 +117,14 @@ def cached_folder(model: str, revision: str | None = None) -> Path | None:
 
     if not constants.HF_HUB_OFFLINE:
         return None
-    with Named(model):
+    with named(model):
         try:
             return Path(snapshot_download(model, revision=revision))
         except LocalEntryNotFoundError:
             return None
 
 
-class HubSource:
+class HubSource(ByteSource):
     """Files of a Hub repository; one commit, fixed at the start.
 
     Shards are read by range, several at once, and kept in the folder `cache` if one is
@@ -129,22 +137,23 @@ class HubSource:
     def __init__(
         self, repository: str, revision: str | None = None, cache: Path | None = None
     ) -> None:
+        super().__init__()
         self.repository = repository
-        self.bytes_read = 0
-        self._counting = threading.Lock()
         self._sizes: dict[str, int] = {}
         self._files: tuple[str, ...] | None = None
         self._revision = revision
         found = self._metadata(CONFIG)
-        if not found.commit_hash:
-            raise odd_answer(repository, CONFIG, "no commit", "X-Repo-Commit")
+        if not _COMMIT.fullmatch(found.commit_hash or ""):  # it names folders
+            told = found.commit_hash
+            got = f"the commit {told!r:.60}" if told else "no commit"
+            raise odd_answer(repository, CONFIG, got, "a hash in X-Repo-Commit")
         # Later answers then cannot be of another commit.
         self._revision = self.revision = str(found.commit_hash)
         self._cache = RangeCache(cache, repository, self.revision) if cache else None
         self._ranges = RangeReader(repository, self._address, self.size, self._count)
 
     @property
-    def cache_problem(self) -> OSError | None:
+    def cache_problem(self) -> ExportError | None:
         """Why ranges are no longer kept in the cache folder; None if all is well."""
         return self._cache.problem if self._cache else None
 
@@ -153,12 +162,6 @@ class HubSource:
         if file not in self._sizes:
             self._metadata(file)
         return self._sizes[file]
-
-    def read(self, file: str, start: int, end: int) -> bytes:
-        """Return bytes [start, end) of a file."""
-        buffer = bytearray(end - start)
-        self.fill([Wanted(file, start, memoryview(buffer))])
-        return bytes(buffer)
 
     def fill(self, wanted: Sequence[Wanted]) -> None:
         """Fill buffers by as few requests as are worth it, several at once.
@@ -196,8 +199,11 @@ class HubSource:
             from huggingface_hub import HfApi
 
             api, name, commit = HfApi(), self.repository, self.revision
-            with Named(name), quietly():
+            with named(name), quietly():
                 names = patiently(lambda: api.list_repo_files(name, revision=commit))
+            for strange in (one for one in names if not is_inside(one)):
+                got = f"a file called {strange!r:.200}"
+                raise odd_answer(name, "", got, "relative paths")
             self._files = of_checkpoint(names)
         return self._files
 
@@ -212,10 +218,11 @@ class HubSource:
         """Return what the Hub says of a file, and note its size."""
         from huggingface_hub import get_hf_file_metadata
 
-        with Named(self.repository, file):
+        with named(self.repository, file):
             found = patiently(lambda: get_hf_file_metadata(self._address(file)))
-        if found.size is None:
-            raise odd_answer(self.repository, file, "no size", "the size of the file")
+        if found.size is None or not 0 <= found.size < _LARGEST:
+            got = "no size" if found.size is None else f"a size of {found.size}"
+            raise odd_answer(self.repository, file, got, "the size of the file")
         self._sizes[file] = found.size
         return found
 
@@ -227,7 +234,7 @@ class HubSource:
         path = try_to_load_from_cache(name, file, revision=commit)
         if not isinstance(path, str):
             self.size(file)  # names a missing file, after as many attempts as it takes
-            with Named(name, file), quietly():
+            with named(name, file), quietly():
                 path = patiently(lambda: hf_hub_download(name, file, revision=commit))
             self._count(Path(path).stat().st_size)
         return FolderSource(Path(path).parents[file.count("/")])
@@ -236,10 +243,6 @@ class HubSource:
         from huggingface_hub import hf_hub_url
 
         return str(hf_hub_url(self.repository, file, revision=self._revision))
-
-    def _count(self, num_bytes: int) -> None:
-        with self._counting:  # several threads may read
-            self.bytes_read += num_bytes
 
 
 def _is_shard(file: str) -> bool:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import platformdirs
-
 from emo_prune.errors import ExportError
 from emo_prune.files import canonical_json, strict_json, write_atomically
 
@@ -23,7 +21,8 @@ def remember(fingerprint: str, model: str) -> None:
     if known.get(fingerprint) == place:
         return
     text = canonical_json({**known, fingerprint: place})
-    with contextlib.suppress(ExportError):  # a read-only home is no reason to fail
+    # A read-only home is no reason to fail, nor is a place whose name is no text.
+    with contextlib.suppress(ExportError, UnicodeEncodeError):
         write_atomically(_file(), text, durable=False)
 
 
@@ -33,6 +32,8 @@ def locate(fingerprint: str) -> str | None:
 
 
 def _file() -> Path:
+    import platformdirs
+
     return platformdirs.user_cache_path("emo-prune") / "checkpoints.json"
 
 

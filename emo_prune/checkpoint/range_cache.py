@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from emo_prune.checkpoint.source import Wanted
+from emo_prune.errors import ExportError
+from emo_prune.files import write_atomically
 
 _NAME = re.compile(r"(\d{1,19})-(\d{1,19})")
 _Interval = tuple[int, int]
@@ -36,7 +37,7 @@ class RangeCache:
         self._folder = folder / repository.replace("/", "--") / commit
         self._stored: dict[str, list[_Interval]] = {}
         self._lock = threading.Lock()
-        self.problem: OSError | None = None
+        self.problem: ExportError | None = None
 
     def fill(self, wanted: Iterable[Wanted]) -> list[Wanted]:
         """Fill buffers as far as their bytes are stored; return the parts that lack."""
@@ -48,8 +49,8 @@ class RangeCache:
             return
         interval = (start, start + len(data))
         try:
-            _write(self._path(file, interval), data)
-        except OSError as error:
+            write_atomically(self._path(file, interval), data, durable=False)
+        except ExportError as error:
             self.problem = error
             return
         with self._lock:
@@ -117,16 +118,3 @@ def _outermost(intervals: Iterable[_Interval]) -> list[_Interval]:
         if start < end and (not kept or end > kept[-1][1]):
             kept.append((start, end))
     return kept
-
-
-def _write(path: Path, data: memoryview) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from emo_prune.checkpoint.retry import (
-    Named,
     Patience,
     changed,
     is_passing,
     may_pass,
+    named,
     odd_answer,
 )
 from emo_prune.checkpoint.source import Wanted
@@ -22,7 +22,7 @@ _AS_MUCH_AS_A_REQUEST = 4 * 1024  # its headers, a redirect with a signed addres
 _LARGEST_GAP = 64 * 1024
 _WASTE = 32  # a gap may be one part in so many of what it joins
 TIMEOUT = 30.0  # seconds without a byte, or without a connection
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 class Piece(NamedTuple):
@@ -130,7 +130,7 @@ class RangeReader:
 
         patience = Patience()
         done = 0
-        with Named(self._repository, file):
+        with named(self._repository, file):
             while done < len(buffer):
                 before, problem = done, None
                 try:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from emo_prune.errors import HubError, MissingShard
+from emo_prune.errors import HubError, MissingShard, Parameter, Text
 
 ATTEMPTS = 6  # in a row, without a byte of progress
 FIRST_DELAY = 0.5  # seconds; doubled after each failure
@@ -47,6 +44,8 @@ class Patience:
         if told is not None:
             return min(told, LONGEST_RETRY_AFTER)
         longest: float = min(FIRST_DELAY * 2 ** (self._failures - 1), LONGEST_DELAY)
+        import random  # the failures are rare, and it is slow
+
         return longest * random.uniform(0.5, 1)  # or all threads come back at once
 
 
@@ -97,9 +96,10 @@ def _told_to_wait(headers: Mapping[str, str]) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value)
     if value:
+        from datetime import UTC, datetime
         from email.utils import parsedate_to_datetime
 
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             due = parsedate_to_datetime(value)
             due = due.replace(tzinfo=due.tzinfo or UTC)
             return max(0.0, (due - datetime.now(UTC)).total_seconds())
@@ -111,6 +111,8 @@ def _told_to_wait(headers: Mapping[str, str]) -> float | None:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Keep the Hub client's warnings of its own retries off stderr; one at a time."""
+    import logging
+
     logger = logging.getLogger("huggingface_hub")
     with _quiet:
         level = logger.level
@@ -121,55 +123,54 @@ def quietly() -> Iterator[None]:
             logger.setLevel(level)
 
 
-class Named:
-    """Turns the Hub client's exceptions into errors that say what to do."""
+@contextlib.contextmanager
+def named(repository: str, file: str | None = None) -> Iterator[None]:
+    """Turn the Hub client's exceptions into errors that say what to do."""
+    from huggingface_hub import errors as hub
 
-    def __init__(self, repository: str, file: str | None = None) -> None:
-        self._repository = repository
-        self._file = file
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not isinstance(error, Exception):
-            return
-        from huggingface_hub import errors as hub
-        from huggingface_hub.utils import HfHubHTTPError
-
+    try:
+        yield
+    except (
+        hub.EntryNotFoundError,
+        hub.HFValidationError,
+        hub.HTTPError,
+        OSError,
+    ) as error:
         gone = isinstance(error, hub.EntryNotFoundError)
-        if gone and self._file and not isinstance(error, hub.LocalEntryNotFoundError):
+        if gone and file and not isinstance(error, hub.LocalEntryNotFoundError):
             raise MissingShard(
                 "a file of the checkpoint is missing",
-                where=self._repository,
-                got=f"no {self._file}",
+                where=repository,
+                got=f"no {file}",
                 hint="check the id and the revision",
             ) from None
-        if isinstance(error, hub.GatedRepoError):
-            hint = "accept its terms on the Hub, then run `hf auth login`"
-        elif isinstance(error, hub.RepositoryNotFoundError):
-            hint = "check the id; for a local folder, check the path"
-        elif isinstance(error, hub.RevisionNotFoundError):
-            hint = "check --revision"
-        elif isinstance(error, hub.HFValidationError):
-            hint = "check the name; a Hub id looks like allenai/Emo_1b14b_1T"
-        elif isinstance(error, HfHubHTTPError | OSError | hub.HTTPError):
-            hint = "check the network and HF_ENDPOINT, or give a local folder"
-        else:
-            return
         raise HubError(
             "the Hub did not serve the checkpoint",
-            where=self._repository,
+            where=repository,
             got=str(error).strip().split("\n")[0] or type(error).__name__,
-            hint=hint,
+            hint=_remedy(error),
         ) from None
+
+
+def _remedy(error: Exception) -> Text:
+    from huggingface_hub import errors as hub
+
+    if isinstance(error, hub.GatedRepoError):
+        return "accept its terms on the Hub, then run `hf auth login`"
+    if isinstance(error, hub.RepositoryNotFoundError):
+        return "check the id; for a local folder, check the path"
+    if isinstance(error, hub.RevisionNotFoundError):
+        return ("check ", Parameter("revision"))
+    if isinstance(error, hub.HFValidationError):
+        return "check the name; a Hub id looks like allenai/Emo_1b14b_1T"
+    return "check the network and HF_ENDPOINT, or give a local folder"
 
 
 def odd_answer(repository: str, file: str, got: str, expected: str) -> HubError:
     """Return the error for a server that breaks the rules of HTTP or of the Hub."""
     return HubError(
         "the server does not answer as the Hub does",
-        where=f"{repository}/{file}",
+        where=f"{repository}/{file}".rstrip("/"),
         got=got,
         expected=expected,
         hint="try again, or download the checkpoint and give its folder",
@@ -183,5 +184,5 @@ def changed(repository: str, file: str, got: str, expected: str) -> HubError:
         where=f"{repository}/{file}",
         got=got,
         expected=expected,
-        hint="run the same command again; name a commit with --revision",
+        hint=("run the command again; name a commit with ", Parameter("revision")),
     )

@@ -1,4 +1,4 @@
-"""Where bytes come from: a protocol, and the local folder that implements it."""
+"""Where bytes come from: any source, and the local folder that is one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import contextlib
 import os
 import stat
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, TypeVar
 
-from emo_prune.errors import CheckpointError, HeaderError, MissingShard
+from emo_prune.errors import CheckpointError, EmoPruneError, HeaderError, MissingShard
 
 _BUFFER = 1024 * 1024  # larger ones fall out of the processor's cache
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+# Not to wait at a named pipe; regular files know no other way.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+_one_position = threading.Lock()  # where a file has no other than its own
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -27,55 +31,64 @@ class Wanted(NamedTuple):
     buffer: memoryview
 
 
-class ByteSource(Protocol):
-    """Files of one checkpoint, read by byte range.
+class ByteSource(ABC):
+    """Files of one checkpoint, read by byte range, by several threads at once.
 
     `bytes_read` counts the bytes that came from the disk or over the wire so far;
     `at_once` is how many reads or copies are worth running at a time.
     """
 
     at_once: int
-    bytes_read: int
 
+    def __init__(self) -> None:
+        self.bytes_read = 0
+        self._counting = threading.Lock()
+
+    @abstractmethod
     def size(self, file: str) -> int:
         """Return the size of a file in bytes; raise `MissingShard` without it."""
 
-    def read(self, file: str, start: int, end: int) -> bytes:
-        """Return bytes [start, end) of a file."""
-
-    def fill(self, wanted: Sequence[Wanted]) -> None:
-        """Fill buffers; reads that lie close together or far away may be joined."""
-
-    def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
-        """Write bytes [start, end) of a file to a descriptor, at a position of it.
-
-        Several threads may copy at once, to other positions.
-        """
-
+    @abstractmethod
     def files(self) -> tuple[str, ...]:
         """Return the relative names of all files, sorted."""
 
+    @abstractmethod
+    def fill(self, wanted: Sequence[Wanted]) -> None:
+        """Fill buffers; reads that lie close together or far away may be joined."""
 
-class FolderSource:
+    @abstractmethod
+    def copy(self, file: str, start: int, end: int, output: int, at: int = 0) -> None:
+        """Write bytes [start, end) of a file to a descriptor, at a position of it."""
+
+    def read(self, file: str, start: int, end: int) -> bytes:
+        """Return bytes [start, end) of a file."""
+        buffer = bytearray(end - start)
+        self.fill([Wanted(file, start, memoryview(buffer))])
+        return bytes(buffer)
+
+    @property
+    def cache_problem(self) -> EmoPruneError | None:
+        """Why what is read is no longer kept as asked; None if all is well."""
+        return None
+
+    def _count(self, num_bytes: int) -> None:
+        with self._counting:
+            self.bytes_read += num_bytes
+
+
+class FolderSource(ByteSource):
     """The files of a local folder. Symbolic links (the Hub's cache) are followed."""
 
     at_once = 2  # memory bandwidth is the limit; more only get in each other's way
 
     def __init__(self, root: Path) -> None:
+        super().__init__()
         self.root = root
-        self.bytes_read = 0
-        self._counting = threading.Lock()
 
     def size(self, file: str) -> int:
         """Return the size of a file in bytes; raise `MissingShard` without it."""
         with self._open(file) as descriptor:
             return os.fstat(descriptor).st_size
-
-    def read(self, file: str, start: int, end: int) -> bytes:
-        """Return bytes [start, end) of a file; raise `HeaderError` if it is shorter."""
-        buffer = bytearray(end - start)
-        self.fill([Wanted(file, start, memoryview(buffer))])
-        return bytes(buffer)
 
     def fill(self, wanted: Sequence[Wanted]) -> None:
         """Fill buffers, in order; raise `HeaderError` if a file is shorter."""
@@ -83,7 +96,7 @@ class FolderSource:
             with self._open(file) as descriptor:
                 self._count(len(buffer))
                 while buffer:
-                    size = os.preadv(descriptor, [buffer], start)
+                    size = _read_at(descriptor, buffer, start)
                     if not size:
                         raise _ends_early(file, start)
                     buffer = buffer[size:]
@@ -99,7 +112,7 @@ class FolderSource:
         with self._open(file) as descriptor:
             self._count(end - start)
             while start < end:
-                size = os.preadv(descriptor, [buffer[: end - start]], start)
+                size = _read_at(descriptor, buffer[: end - start], start)
                 if not size:
                     raise _ends_early(file, start)
                 write_at(output, buffer[:size], at)
@@ -121,15 +134,10 @@ class FolderSource:
             )
         )
 
-    def _count(self, num_bytes: int) -> None:
-        with self._counting:  # several threads may read
-            self.bytes_read += num_bytes
-
     @contextlib.contextmanager
     def _open(self, file: str) -> Iterator[int]:
         try:
-            # Not to wait at a named pipe; regular files know no other way.
-            descriptor = os.open(self.root / file, os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = os.open(self.root / file, os.O_RDONLY | _BINARY | _AT_ONCE)
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing(file, "no such file") from None
         except OSError as error:
@@ -155,13 +163,52 @@ class FolderSource:
         )
 
 
+def is_inside(name: str) -> bool:
+    """Tell whether a file's name is a plain relative path that leaves no folder."""
+    path = PurePosixPath(name)
+    return (
+        not path.is_absolute()
+        and ".." not in path.parts
+        and str(path) == name  # "./x" and "a//x" would be second names of one file
+        and name.isprintable()
+        and "\\" not in name
+    )
+
+
+def open_output(path: Path, *, new: bool = False) -> int:
+    """Return a descriptor of a file to write to; `new`: it must not exist yet."""
+    flags = os.O_CREAT | os.O_EXCL if new else 0
+    return os.open(path, os.O_WRONLY | _BINARY | flags, 0o666)
+
+
 def write_at(output: int, data: bytes | memoryview, at: int) -> None:
-    """Write all of some bytes to a descriptor, at a position of it."""
+    """Write all of some bytes to a descriptor, at a position of it.
+
+    Several threads may write at once, to other positions.
+    """
     view = memoryview(data)
     while view:
-        written = os.pwrite(output, view, at)
+        if hasattr(os, "pwrite"):
+            written = os.pwrite(output, view, at)
+        else:  # Windows
+            with _one_position:
+                os.lseek(output, at, os.SEEK_SET)
+                written = os.write(output, view)
         view = view[written:]
         at += written
+
+
+def _read_at(descriptor: int, buffer: memoryview, at: int) -> int:
+    """Fill a buffer from a position of a descriptor; return how far that went.
+
+    No other thread may use the descriptor meanwhile.
+    """
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [buffer], at)
+    os.lseek(descriptor, at, os.SEEK_SET)  # older macOS, Windows
+    data = os.read(descriptor, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
 
 
 def _ends_early(file: str, position: int) -> HeaderError:
@@ -183,6 +230,8 @@ def several(
     if len(items) < 2:
         yield from map(function, items)
         return
+    from concurrent.futures import ThreadPoolExecutor  # slow; one shard needs none
+
     with ThreadPoolExecutor(min(threads, len(items))) as pool:
         try:
             yield from pool.map(function, items)

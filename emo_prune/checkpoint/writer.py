@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emo_prune.checkpoint.source import ByteSource, several, write_at
+from emo_prune.checkpoint.source import ByteSource, open_output, several, write_at
 from emo_prune.places import WEIGHTS
 
 _PIECE = 16 * 1024 * 1024
@@ -94,13 +94,13 @@ def plan_shards(
     `model.safetensors`; several are numbered as transformers numbers them.
     """
     groups: list[list[OutputTensor]] = [[]]
-    room = max_shard_bytes
+    left = max_shard_bytes
     for tensor in tensors:
-        if groups[-1] and tensor.num_bytes > room:
+        if groups[-1] and tensor.num_bytes > left:
             groups.append([])
-            room = max_shard_bytes
+            left = max_shard_bytes
         groups[-1].append(tensor)
-        room -= tensor.num_bytes
+        left -= tensor.num_bytes
     return tuple(
         Shard(name=_shard_name(number, len(groups)), tensors=tuple(group))
         for number, group in enumerate(groups, 1)
@@ -129,8 +129,7 @@ def create_shard(shard: Shard, folder: Path) -> None:
 
     The file must not exist yet.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    output = os.open(folder / shard.name, flags, 0o666)
+    output = open_output(folder / shard.name, new=True)
     try:
         _reserve(output, shard.num_bytes)
         write_at(output, shard.header, 0)
@@ -150,7 +149,7 @@ def fill_shard(
     The tensors bear names, types and shapes of the shard's, and may be made of other
     bytes. Neighbouring ranges are copied as one; `progress` is told the bytes of each.
     """
-    output = os.open(folder / shard.name, os.O_WRONLY)
+    output = open_output(folder / shard.name)
     try:
 
         def copy(job: tuple[ByteRange, int]) -> int:

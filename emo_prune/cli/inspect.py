@@ -21,7 +21,7 @@ def _inspect(options: InspectOptions, as_json: bool) -> None:
 
     inspection = inspect.on(options)
     if as_json:
-        console.document(readable_json(inspection.to_json()))
+        console.document(readable_json(inspection.to_dict()))
         return
     from emo_prune.reports.terminal import inspection_table
 

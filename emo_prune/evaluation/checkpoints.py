@@ -20,7 +20,7 @@ from emo_prune.evaluation.prompts import checked_prompts, prompts_as_selected
 from emo_prune.evaluation.results import Results
 from emo_prune.evaluation.scored_model import ScoredModel, scored_model
 from emo_prune.evaluation.scorer import Scorer
-from emo_prune.exports.export_selection import find_source
+from emo_prune.exports import find_source
 from emo_prune.options import EvaluateOptions
 from emo_prune.selection import load_selection
 from emo_prune.tasks import EvaluationSet, Task, TaskOptions, parse_task

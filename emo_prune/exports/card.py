@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emo_prune.exports.formats import find_format
 from emo_prune.exports.record import ExportRecord
 
 
@@ -10,16 +11,7 @@ def model_card(record: ExportRecord, *, has_source_card: bool) -> str:
     selection = record.selection
     model, calibration = selection.model, selection.calibration
     kept, total = selection.budget.num_experts, model.num_experts
-    loads = (
-        "It is a native `qwen2_moe` checkpoint: transformers loads it as it is."
-        if record.layout == "qwen2_moe"
-        else "Load it with transformers; "
-        + (
-            "`import emo_prune` first, which registers the `emo` architecture."
-            if model.model_type == "emo"
-            else "the layout is that of the source."
-        )
-    )
+    layout = find_format(record.layout)
     front_matter = [
         "---",
         "library_name: transformers",
@@ -38,7 +30,7 @@ def model_card(record: ExportRecord, *, has_source_card: bool) -> str:
         f"The part of `{model.name}` that the task `{calibration.task}` uses: "
         f"{kept} of {total} experts in each layer, "
         f"{record.num_bytes / 1e9:.2f} GB of {record.source_bytes / 1e9:.2f} GB. "
-        "No weight was changed" + _changed(record) + f". {loads}",
+        f"No weight was changed{layout.changes}. {layout.card_line(model.model_type)}",
         "",
         "Outside that task, expect it to be worse than the model it comes from.",
         "",
@@ -67,9 +59,3 @@ def model_card(record: ExportRecord, *, has_source_card: bool) -> str:
     if has_source_card:
         lines.append("The card of the source is in `README.source.md`.")
     return "\n".join(lines) + "\n"
-
-
-def _changed(record: ExportRecord) -> str:
-    if record.layout == "qwen2_moe":
-        return " but the shared experts' down projections, which are doubled exactly"
-    return ""

@@ -6,15 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from emo_prune import places
 from emo_prune.checkpoint import ByteSource, FolderSource
-from emo_prune.errors import ExportError, OutputExists
+from emo_prune.errors import ExportError, OutputExists, Parameter, Text
 from emo_prune.exports.partial import partial_of, refuse_foreign, replaced_of
-from emo_prune.exports.record import (
-    PRETRAIN_SCHEMA,
-    RECORD,
-    SCHEMA,
-    record_schema,
-)
+from emo_prune.files import strict_json
+
+_ELSEWHERE = ("give another folder as ", Parameter("output"))
+_FORCE = Parameter("force", True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +28,42 @@ class Kind:
 
         A folder with an export's record is an export, whatever it was made of.
         """
-        if self.record != RECORD and (folder / RECORD).exists():
+        if self.record != places.RECORD and (folder / places.RECORD).exists():
             return False
         known = record_schema(folder, self.record) in (self.schema, None)
         return known and (folder / self.record).is_file()
 
 
-EXPORT = Kind(record=RECORD, schema=SCHEMA)
-PRETRAINED = Kind(record=RECORD, schema=PRETRAIN_SCHEMA)
+PRETRAIN_SCHEMA = "emo-prune/pretrain/1"
+EXPORT = Kind(record=places.RECORD, schema="emo-prune/export/1")
+PRETRAINED = Kind(record=places.RECORD, schema=PRETRAIN_SCHEMA)
+
+
+def record_schema(folder: Path, record: str = places.RECORD) -> str | None:
+    """Return the schema that a folder's record names; None if it has none."""
+    try:
+        return str(strict_json((folder / record).read_bytes())["schema"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def resolved(destination: Path) -> Path:
+    """Return where an output really goes: of a link, its target.
+
+    Raises:
+        ExportError: the link leads nowhere.
+    """
+    try:
+        found = destination.resolve()
+        if not found.is_symlink():  # of a loop, newer versions return a part
+            return found
+    except (OSError, RuntimeError):  # older ones raise the latter for a loop
+        pass
+    raise ExportError(
+        "the output's place is a link that leads round in a circle",
+        where=destination,
+        hint=("remove the link, or ", *_ELSEWHERE),
+    )
 
 
 def check_destination(
@@ -44,39 +71,51 @@ def check_destination(
 ) -> None:
     """Raise `OutputExists` or `ExportError` where `destination` must not be written.
 
-    `force` replaces a folder of the same `kind`.
+    An empty folder is taken; `force` replaces a folder of the same `kind`.
     """
+    target = resolved(destination)
     if isinstance(source, FolderSource):
-        _refuse_near(source.root, destination)
+        _refuse_near(source.root, destination, target)
     if not os.path.lexists(destination):
         _refuse_below_a_file(destination)
+    if target.is_mount():
+        raise ExportError(
+            "a disk is mounted there, so no folder can get that name",
+            where=destination,
+            hint=("give a folder on it: ", Parameter("output", str(target / "model"))),
+        )
     refuse_existing(destination, force=force, kind=kind)
 
 
 def refuse_existing(destination: Path, *, force: bool, kind: Kind = EXPORT) -> None:
     """Raise `OutputExists` for what is there and may not be replaced."""
-    target = destination.resolve()
+    target = resolved(destination)
     for path in (partial_of(target), replaced_of(target)):
         refuse_foreign(path)
-    if not os.path.lexists(destination):
+    if not os.path.lexists(destination) or is_empty_folder(target):
         return
     may_go = kind.is_at(destination)
     if force and not may_go:
         raise OutputExists(
-            "the output exists, and is nothing that --force may replace",
+            ("the output exists, and is nothing to be replaced by ", _FORCE),
             where=destination,
             got=_schema_at(destination),
             expected=f"a folder with {kind.record} of schema {kind.schema}",
-            hint="choose another folder with -o",
+            hint=_ELSEWHERE,
         )
     if not force:
-        raise OutputExists(
-            "the output exists already",
-            where=destination,
-            hint="use --force to replace it, or -o for another folder"
-            if may_go
-            else "choose another folder with -o: --force would not replace this one",
-        )
+        hint: Text = ("use ", _FORCE, " to replace it, or ", *_ELSEWHERE)
+        if not may_go:
+            hint = (*_ELSEWHERE, ": ", _FORCE, " would not replace this one")
+        raise OutputExists("the output exists already", where=destination, hint=hint)
+
+
+def is_empty_folder(path: Path) -> bool:
+    """Tell whether there is a folder with nothing in it, which an output may take."""
+    try:
+        return path.is_dir() and not any(path.iterdir())
+    except OSError:
+        return False
 
 
 def _schema_at(path: Path) -> str:
@@ -85,24 +124,25 @@ def _schema_at(path: Path) -> str:
     return record_schema(path) or "a folder of another kind"
 
 
-def _refuse_near(source: Path, destination: Path) -> None:
-    root, target = source.resolve(), destination.resolve()
+def _refuse_near(source: Path, destination: Path, target: Path) -> None:
+    root = source.resolve()
     for place in (target, partial_of(target), replaced_of(target)):
         if place == root or root in place.parents or place in root.parents:
             raise ExportError(
                 "the output would lie inside the source, or around it",
                 where=destination,
                 got=f"source {source}",
-                hint="choose another folder with -o",
+                hint=_ELSEWHERE,
             )
 
 
 def _refuse_below_a_file(destination: Path) -> None:
-    there = next(path for path in destination.absolute().parents if path.exists())
+    parents = destination.absolute().parents
+    there = next(path for path in parents if os.path.lexists(path))
     if not there.is_dir():
         raise ExportError(
             "the output cannot be written, since it would lie below a file",
             where=destination,
             got=f"{there}, which is no folder",
-            hint="choose another folder with -o",
+            hint=_ELSEWHERE,
         )

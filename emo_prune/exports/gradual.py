@@ -1,7 +1,14 @@
 """An export that is written layer by layer, while its experts are being chosen.
 
 Which experts stay does not change where anything lies: their number is known, and each
-of a layer is as large as the others. So the files can be laid out at the start.
+of a layer is as large as the others. So the files get their headers and their full size
+at the start, with the first experts as placeholders, and a layer's tensors are written
+to their places once it is chosen.
+
+A run that is killed leaves `DIR.partial`, half full, and beside it the state of the run
+with a checksum of each layer that was done. The state is saved after a layer's bytes
+are written, so a layer that it names is there; one that was being written is written
+again. What a crash of the machine has lost, the checksums tell.
 """
 
 from __future__ import annotations
@@ -22,9 +29,9 @@ from emo_prune.checkpoint import (
     fill_shard,
     fill_shards,
 )
-from emo_prune.errors import StaleRun
-from emo_prune.exports.destination import check_destination
-from emo_prune.exports.export import complete
+from emo_prune.errors import Parameter, StaleRun
+from emo_prune.exports.destination import check_destination, resolved
+from emo_prune.exports.exporting import complete
 from emo_prune.exports.partial import MARKER, PartialFolder, partial_of
 from emo_prune.exports.plan import ExportPlan, lay_out
 from emo_prune.exports.publishing import check_disk, named_errors, publish, tidy
@@ -34,10 +41,10 @@ from emo_prune.selection import Selection
 Held = Callable[[ByteRange], memoryview]
 
 
-_LEFT = "--resume goes on after the last layer that is done"
+_LEFT = (Parameter("resume", True), " goes on after the last layer that is done")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class GradualExport:
     """Files of an export whose layers are written one after the other."""
 
@@ -55,8 +62,9 @@ class GradualExport:
         max_shard_bytes: int,
     ) -> GradualExport:
         """Lay out an export by how many experts each layer keeps."""
+        # Any experts will do: names, types and sizes are those of every choice.
         kept = {layer: tuple(range(count)) for layer, count in num_experts.items()}
-        destination = destination.resolve()
+        destination = resolved(destination)
         return cls(
             model=model,
             shards=lay_out(model, kept, max_shard_bytes),
@@ -109,7 +117,7 @@ class GradualExport:
             StaleRun: what it wrote is not there any more, after a crash perhaps.
         """
         if complete and not self.folder.path.exists():
-            return
+            return  # it was killed after the rename: `check_published` sees to it
         if not self.folder.path.exists():
             raise self._lost("no such folder")
         self.folder.take_over()
@@ -161,6 +169,7 @@ class GradualExport:
             OutputExists: meanwhile something has appeared that may not be replaced.
             NotEnoughDisk, ExportError: it cannot be written, or is not sound.
         """
+        # The plan of the final choice; were its headers others, places would be too.
         if [shard.header for shard in plan.shards] != [s.header for s in self.shards]:
             raise RuntimeError("the plan lays the files out otherwise")
         done = frozenset(written)
@@ -184,7 +193,9 @@ class GradualExport:
         """
         if read_record(self.destination).selection_sha256 != selection.sha256:
             raise self._lost(f"another export in {self.destination}")
+        self.folder.hold_name()  # which takes the lock's file that the run has left
         tidy(self.destination)
+        self.folder.release()
 
     def _places(self) -> dict[str, tuple[str, int]]:
         """Return each tensor's file and position."""
@@ -209,7 +220,7 @@ class GradualExport:
             where=self.folder.path,
             got=got,
             expected="the layers that were done",
-            hint="start over with --force",
+            hint=("start over with ", Parameter("force", True)),
         )
 
 

@@ -8,12 +8,12 @@ folder of such a name is somebody else's and stays.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from pathlib import Path
 
-from emo_prune.errors import OutputExists
+from emo_prune.errors import OutputExists, Parameter
+from emo_prune.locks import Lock
 
 MARKER = ".emo-prune-unfinished"
 _REPLACES = "replaces\n"  # what the marker says of a run that may replace an output
@@ -35,7 +35,7 @@ def refuse_foreign(path: Path) -> None:
         raise OutputExists(
             "something that is no leftover of emo-prune is in the way",
             where=path,
-            hint="move it, or choose another folder with -o",
+            hint=("move it, or give another folder as ", Parameter("output")),
         )
 
 
@@ -58,19 +58,17 @@ def remove_leftover(path: Path) -> None:
 
 
 class PartialFolder:
-    """The folder an output is written into, held against every other process.
-
-    The lock is the system's, on the folder itself: it ends with the process.
-    """
+    """The folder an output is written into, held against every other process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor: int | None = None
+        self._lock = Lock(path)
+        self._ours: os.stat_result | None = None
 
     @property
     def is_held(self) -> bool:
         """Whether this process writes there."""
-        return self._descriptor is not None
+        return self._lock.is_held
 
     @property
     def replaces(self) -> bool:
@@ -86,20 +84,31 @@ class PartialFolder:
         Raises:
             OutputExists: there is one.
         """
-        if force and os.path.lexists(self.path):
-            refuse_foreign(self.path)
-            self.take_over()
-            self.discard()
+        self._hold()
+        try:
+            if force and os.path.lexists(self.path):
+                refuse_foreign(self.path)
+                remove_leftover(self.path)
+            self._make()
+        except BaseException:
+            self.release()
+            raise
+        marker = _REPLACES if replaces else ""
+        (self.path / MARKER).write_text(marker, encoding="utf-8", newline="")
+
+    def _make(self) -> None:
         try:
             self.path.mkdir()
         except FileExistsError:
             raise OutputExists(
                 "an unfinished export is in the way",
                 where=self.path,
-                hint="if no other export is running, use --force to replace it",
+                hint=(
+                    *("if no other export is running, use ", Parameter("force", True)),
+                    " to replace it",
+                ),
             ) from None
-        self._lock()
-        (self.path / MARKER).write_text(_REPLACES if replaces else "", encoding="utf-8")
+        self._ours = self.path.stat()
 
     def take_over(self) -> None:
         """Hold a folder that an earlier process has left.
@@ -111,21 +120,27 @@ class PartialFolder:
             raise OutputExists(
                 "something that is no folder is in the way",
                 where=self.path,
-                hint="remove it, or choose another folder with -o",
+                hint=("remove it, or give another place as ", Parameter("output")),
             )
-        self._lock()
+        self._hold()
+        self._ours = self.path.stat()
 
     def refuse_busy(self) -> None:
         """Raise `OutputExists` if a process writes there now."""
-        if self.path.is_dir():
-            self._lock()
-            self.release()
+        if self.path.is_dir() and not self._lock.is_free():
+            raise self._busy()
+
+    def hold_name(self) -> None:
+        """Hold the name of a folder that is not there any more.
+
+        Raises:
+            OutputExists: another process has it.
+        """
+        self._hold()
 
     def release(self) -> None:
         """Let go of the folder, whatever its name is by now."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._lock.release()
 
     def discard(self) -> None:
         """Remove the folder if this process holds it, and it still has its name."""
@@ -135,22 +150,23 @@ class PartialFolder:
         self.release()
 
     def _is_in_place(self) -> bool:
-        if self._descriptor is None:
+        if not self.is_held or self._ours is None:
             return False
         try:
-            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+            return os.path.samestat(self._ours, self.path.stat())
         except OSError:
             return False
 
-    def _lock(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise OutputExists(
-                "another process is writing there",
-                where=self.path,
-                hint="wait for it, or stop it, or choose another folder with -o",
-            ) from None
-        self._descriptor = descriptor
+    def _hold(self) -> None:
+        if not self._lock.acquire():
+            raise self._busy()
+
+    def _busy(self) -> OutputExists:
+        return OutputExists(
+            "another process is writing there",
+            where=self.path,
+            hint=(
+                "wait for it, or stop it, or give another place as ",
+                Parameter("output"),
+            ),
+        )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emo_prune.architectures import MoEModel, fingerprint, prune_config
+from emo_prune.architectures import MoEModel, fingerprint
 from emo_prune.architectures.subset import subset_tensors
 from emo_prune.checkpoint import (
     DTYPES,
@@ -19,22 +19,19 @@ from emo_prune.checkpoint import (
     read_object,
 )
 from emo_prune.exports.card import model_card
-from emo_prune.exports.qwen2_moe import (
-    qwen2_moe_config,
-    qwen2_moe_tensors,
-    refuse_inexact,
-)
-from emo_prune.exports.record import RECORD, ExportRecord, Layout
+from emo_prune.exports.formats import SOURCE, Format, find_format
+from emo_prune.exports.record import ExportRecord
 from emo_prune.files import readable_json
+from emo_prune.places import CONFIG, INDEX, RECORD
 from emo_prune.selection import Selection, check_selection
+from emo_prune.version import __version__
 
 DEFAULT_SHARD_BYTES = 5_000_000_000
-INDEX = "model.safetensors.index.json"
 # Weights in any other form would be the unpruned ones beside the pruned.
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".h5",
             ".msgpack", ".onnx", ".ot", ".tflite", ".index.json")  # fmt: skip
 SOURCE_CARD = "README.source.md"
-_OURS = ("config.json", RECORD)
+_OURS = (CONFIG, RECORD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +59,7 @@ class OutputPlan:
         return self.shard_bytes + sum(source.size(file) for file in self.copied)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ExportPlan(OutputPlan):
     """What an export will write; `written` holds the text files, new or edited."""
 
@@ -70,6 +67,12 @@ class ExportPlan(OutputPlan):
     record: ExportRecord
     config: Mapping[str, Any]
     written: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return (
+            f"ExportPlan({self.num_bytes:,} bytes, {len(self.shards)} files of "
+            f"weights, {self.record!r})"
+        )
 
     @property
     def num_bytes(self) -> int:
@@ -93,35 +96,33 @@ def plan_export(
     selection: Selection,
     *,
     max_shard_bytes: int = DEFAULT_SHARD_BYTES,
-    layout: Layout = "source",
+    layout: str = SOURCE,
 ) -> ExportPlan:
     """Plan an export; reads headers and a fingerprint, writes nothing.
 
     Raises:
         FingerprintMismatch, BadSelection: the selection is not one for this model.
-        NotExact: `layout` cannot hold this model exactly.
+        SettingsError: there is no such `layout`.
+        NotExact: it cannot hold this model exactly.
     """
     check_selection(selection, model, fingerprint(model))
-    kept = selection.kept
-    dropped = [tensor.name for tensor in model.predictors]
-    if layout == "qwen2_moe":
-        refuse_inexact(model, kept, selection.top_k)
-        tensors = qwen2_moe_tensors(model, kept)
-        config = qwen2_moe_config(model, kept, selection.top_k)
-    else:
-        tensors = subset_tensors(model, kept)
-        config = prune_config(model, kept, selection.top_k)
+    kept, top_k = selection.kept, selection.top_k
+    chosen = find_format(layout)
+    chosen.refuse(model, kept, top_k)
+    tensors = chosen.tensors(model, kept)
+    config = chosen.config(model, kept, top_k)
     shards = in_shards(tensors, max_shard_bytes)
-    copied, left_out = _files(model, layout)
+    copied, left_out = _files(model, chosen)
     record = ExportRecord(
-        layout=layout,
+        layout=chosen.name,
         selection=selection,
         selection_sha256=selection.sha256,
-        left_out=left_out,
-        dropped_tensors=dropped,
+        left_out=tuple(left_out),
+        dropped_tensors=tuple(tensor.name for tensor in model.predictors),
         num_bytes=sum(tensor.num_bytes for tensor in tensors),
         source_bytes=model.checkpoint.num_bytes,
-        parent=_parent(model),
+        parent=read_object(model.checkpoint.source, RECORD),
+        versions={"emo_prune": __version__},
     )
     return ExportPlan(
         model=model,
@@ -130,7 +131,7 @@ def plan_export(
         config=config,
         copied=copied,
         written={
-            "config.json": config_text(config),
+            CONFIG: config_text(config),
             RECORD: record.to_text(),
             "README.md": model_card(
                 record, has_source_card=SOURCE_CARD in copied.values()
@@ -159,13 +160,11 @@ def in_shards(
     return plan_shards(aligned, max_shard_bytes)
 
 
-def _files(model: MoEModel, layout: Layout) -> tuple[dict[str, str], list[str]]:
+def _files(model: MoEModel, layout: Format) -> tuple[dict[str, str], list[str]]:
     copied, left_out = other_files(model.checkpoint, _OURS)
-    if layout != "source":  # whose own code can no longer read it
-        code = [file for file in copied if file.endswith(".py")]
-        copied = {k: v for k, v in copied.items() if k not in code}
-        left_out = sorted([*left_out, *code])
-    return copied, left_out
+    unfit = [file for file in copied if layout.leaves_out(file)]
+    kept = {file: name for file, name in copied.items() if file not in unfit}
+    return kept, sorted([*left_out, *unfit])
 
 
 def other_files(
@@ -189,11 +188,6 @@ def other_files(
         else:
             copied[file] = SOURCE_CARD if file == "README.md" else file
     return copied, left_out
-
-
-def _parent(model: MoEModel) -> Mapping[str, Any] | None:
-    """Return the record of a source that is itself an export."""
-    return read_object(model.checkpoint.source, RECORD)
 
 
 def config_text(config: Mapping[str, Any]) -> str:

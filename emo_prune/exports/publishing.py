@@ -1,4 +1,10 @@
-"""Give an output its name: complete, or not at all."""
+"""Give an output its name: complete, or not at all.
+
+No file system replaces one folder by another in a single step. So an earlier output is
+first moved aside, and a kill between the two renames leaves the name free, the old
+output in `DIR.replaced` and the new one, whole, in `DIR.partial`. At every other moment
+one of them bears the name. The next run clears what is left.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from emo_prune.checkpoint import ByteSource, Checkpoint, Shard, open_checkpoint
-from emo_prune.errors import EmoPruneError, ExportError, NotEnoughDisk
-from emo_prune.exports.destination import EXPORT, Kind, refuse_existing
+from emo_prune.errors import (
+    EmoPruneError,
+    ExportError,
+    NotEnoughDisk,
+    Parameter,
+    Text,
+)
+from emo_prune.exports.destination import (
+    EXPORT,
+    Kind,
+    is_empty_folder,
+    refuse_existing,
+    resolved,
+)
 from emo_prune.exports.partial import (
     MARKER,
     PartialFolder,
@@ -31,7 +49,10 @@ def check_disk(folder: Path, num_bytes: int) -> None:
             where=folder,
             got=f"{free:,} bytes free",
             expected=f"{num_bytes:,}",
-            hint="free some space, or choose another disk with -o",
+            hint=(
+                "free some space, or give another disk as ",
+                Parameter("output"),
+            ),
         )
 
 
@@ -44,6 +65,8 @@ def publish(
         OutputExists: meanwhile something has appeared that may not be replaced.
     """
     refuse_existing(destination, force=force, kind=kind)
+    if is_empty_folder(destination):
+        destination.rmdir()  # Linux alone would rename over it
     if destination.exists():
         _replace(partial, destination)
     else:
@@ -62,13 +85,15 @@ def tidy(destination: Path) -> None:
 
 def _replace(partial: Path, destination: Path) -> None:
     replaced = replaced_of(destination)
-    if replaced.exists():  # of an export that was killed
+    if replaced.exists():  # of a run that was killed
         remove_leftover(replaced)
+    # Marked before it is moved: under its new name it must be known as a leftover.
     (destination / MARKER).touch()
     try:
         destination.rename(replaced)
         partial.rename(destination)
     except BaseException:
+        # An interrupt may come after a rename that was done: go by what is there.
         if partial.exists():  # it has not got the name
             if replaced.exists():
                 replaced.rename(destination)
@@ -80,7 +105,7 @@ def _replace(partial: Path, destination: Path) -> None:
 def appearing(
     destination: Path, num_bytes: int, *, force: bool, kind: Kind = EXPORT
 ) -> Iterator[Path]:
-    """Lend a folder to write to, which gets its name when the block ends well.
+    """Give a folder to write to, which gets its name when the block ends well.
 
     Whatever goes wrong, Ctrl-C included, it is removed, and what bore the name stays.
     `num_bytes` are those to be written; `force` replaces an output of the same `kind`.
@@ -90,7 +115,7 @@ def appearing(
         NotEnoughDisk: the output does not fit.
         ExportError: the folder cannot be written.
     """
-    destination = destination.resolve()  # a link to another disk: beside its target
+    destination = resolved(destination)  # a link to another disk: beside its target
     partial = partial_of(destination)
     with named_errors(destination, num_bytes):
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -109,9 +134,9 @@ def appearing(
 
 @contextlib.contextmanager
 def named_errors(
-    destination: Path, num_bytes: int, left: str = "nothing was left behind"
+    destination: Path, num_bytes: int, left: Text = "nothing was left behind"
 ) -> Iterator[None]:
-    """Turn the system's errors while an export is written into named ones.
+    """Turn the system's errors while an output is written into named ones.
 
     `left` says what became of what had been written.
     """
@@ -122,17 +147,23 @@ def named_errors(
     except OSError as error:
         if error.errno in _FULL:
             raise NotEnoughDisk(
-                f"the disk became full; {left}",
+                ("the disk became full; ", left),
                 where=destination,
                 got=str(error.strerror),
                 expected=f"{num_bytes:,} bytes",
-                hint="free some space, or choose another disk with -o",
+                hint=(
+                    "free some space, or give another disk as ",
+                    Parameter("output"),
+                ),
             ) from None
         raise ExportError(
-            f"the output cannot be written; {left}",
+            ("the output cannot be written; ", left),
             where=destination,
             got=str(error),
-            hint="check permissions, or choose another folder with -o",
+            hint=(
+                "check permissions, or give another folder as ",
+                Parameter("output"),
+            ),
         ) from None
 
 
@@ -153,7 +184,8 @@ def write_files(
         with target.open("xb") as output:
             source.copy(file, 0, source.size(file), output.fileno())
     for name, text in written.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        # The same bytes everywhere: Windows would write other ends of lines.
+        (folder / name).write_text(text, encoding="utf-8", newline="")
 
 
 def reopened(folder: Path, shards: Iterable[Shard]) -> Checkpoint:
@@ -175,6 +207,9 @@ def reopened(folder: Path, shards: Iterable[Shard]) -> Checkpoint:
             where=folder,
             got=f"{len(found)} tensors",
             expected=f"{len(planned)}",
-            hint="does something else write there? choose another folder with -o",
+            hint=(
+                "does something else write there? give another folder as ",
+                Parameter("output"),
+            ),
         )
     return written

@@ -1,118 +1,140 @@
-"""`emo_prune.json`: what an export was made from, kept inside it.
+"""`emo_prune.json`: what an export was made from, kept inside it, and where that is.
 
 A pretrained checkpoint has a file of that name too, with a schema of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Self
 
-from emo_prune.errors import ExportError
-from emo_prune.files import readable_json, strict_json
+import msgspec
+
+from emo_prune.architectures import fingerprint
+from emo_prune.architectures.opening import open_model
+from emo_prune.artifacts import Count, Document, Sha256
+from emo_prune.checkpoint import local_folder, locate
+from emo_prune.errors import (
+    ArchitectureError,
+    CheckpointError,
+    Command,
+    EmoPruneError,
+    ExportError,
+)
+from emo_prune.facts import Versions
+from emo_prune.places import RECORD
 from emo_prune.selection import Selection
-from emo_prune.version import __version__
-
-RECORD = "emo_prune.json"
-SCHEMA = "emo-prune/export/1"
-PRETRAIN_SCHEMA = "emo-prune/pretrain/1"
-Layout = Literal["source", "qwen2_moe"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportRecord:
+class ExportRecord(Document, frozen=True, kw_only=True, tag="emo-prune/export/1"):
     """What an export was made from.
 
+    layout: the name of the format. num_bytes, source_bytes: of all tensors, after and
+        before.
     left_out: files of the source that were not copied (weights in other formats).
     dropped_tensors: tensors outside the experts that have no place in the export.
-    num_bytes, source_bytes: of all tensors, after and before.
+    selection_sha256: the hash of selection.json.
+    parent: the source's own record, as it is: of an export, or of a training.
     """
 
-    layout: Layout
+    error: ClassVar[type[EmoPruneError]] = ExportError
+    made_by: ClassVar[str] = "export"
+
+    layout: str
+    num_bytes: Count
+    source_bytes: Count
+    left_out: tuple[str, ...]
+    dropped_tensors: tuple[str, ...]
+    selection_sha256: Sha256
     selection: Selection
-    selection_sha256: str
-    left_out: Sequence[str]
-    dropped_tensors: Sequence[str]
-    num_bytes: int
-    source_bytes: int
     parent: Mapping[str, Any] | None
+    versions: Versions
+
+    def __post_init__(self) -> None:
+        if self.selection_sha256 != self.selection.sha256:
+            raise ValueError("a selection that was edited after the export")
+
+    def __repr__(self) -> str:
+        return (
+            f"ExportRecord({self.layout}, {self.num_bytes:,} bytes, {self.selection!r})"
+        )
 
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the source."""
         return self.selection.model.fingerprint
 
-    def to_text(self) -> str:
-        """Return the text of emo_prune.json."""
-        value: dict[str, Any] = {
-            "schema": SCHEMA,
-            "layout": self.layout,
-            "num_bytes": self.num_bytes,
-            "source_bytes": self.source_bytes,
-            "left_out": list(self.left_out),
-            "dropped_tensors": list(self.dropped_tensors),
-            "selection_sha256": self.selection_sha256,
-            "selection": self.selection.to_dict(),
-            "parent": self.parent,
-            "versions": {"emo_prune": __version__},
-        }
-        return readable_json(value)
+    @property
+    def history(self) -> Iterator[Selection]:
+        """The selection, and those of the exports that the source was made of.
+
+        Raises:
+            ExportError: the record of one of them is damaged.
+        """
+        yield self.selection
+        if self.parent is not None and self.parent.get("schema") == self.schema:
+            yield from ExportRecord.from_value(self.parent, f"{RECORD}, parent").history
+
+    @classmethod
+    def from_value(cls, value: object, where: object) -> Self:
+        """Read a JSON value; the source's record stays as it was written."""
+        record = super().from_value(value, where)
+        parent = value["parent"] if isinstance(value, dict) else None
+        return msgspec.structs.replace(record, parent=parent)
 
 
-def record_schema(folder: Path, record: str = RECORD) -> str | None:
-    """Return the schema that a folder's record names; None if it has none."""
-    try:
-        return str(strict_json((folder / record).read_bytes())["schema"])
-    except (OSError, KeyError, TypeError, ValueError):
-        return None
+SCHEMA = str(ExportRecord.schema)
 
 
-def read_record(folder: Path) -> ExportRecord:
+def read_record(folder: str | Path) -> ExportRecord:
     """Read what an export was made from.
 
     Raises:
-        ExportError: the folder is not an export of this program.
+        ExportError: the folder is not an export, or its record is damaged.
     """
-    path = folder / RECORD
-    try:
-        value = strict_json(path.read_bytes())
-        if value["schema"] != SCHEMA:
-            raise ValueError(f"schema {value['schema']!r}")
-        record = ExportRecord(
-            layout=value["layout"],
-            selection=Selection.from_value(value["selection"], RECORD),
-            selection_sha256=value["selection_sha256"],
-            left_out=value["left_out"],
-            dropped_tensors=value["dropped_tensors"],
-            num_bytes=value["num_bytes"],
-            source_bytes=value["source_bytes"],
-            parent=value["parent"],
-        )
-        _check_types(record)
-        return record
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    file = Path(folder) / RECORD
+    if not file.is_file():
         raise ExportError(
             "this folder is not an export of emo-prune",
             where=folder,
-            got=f"no {RECORD}" if isinstance(error, OSError) else str(error),
-            expected=f"{RECORD} with schema {SCHEMA}",
-            hint="give the folder that `emo-prune export` wrote",
-        ) from None
-
-
-def _check_types(record: ExportRecord) -> None:
-    sound = (
-        record.layout in get_args(Layout)
-        and all(
-            isinstance(names, list) and all(isinstance(name, str) for name in names)
-            for names in (record.left_out, record.dropped_tensors)
+            got=f"no {RECORD}",
+            expected=f"{RECORD} with schema {ExportRecord.schema}",
+            hint=("give the folder that ", Command("export"), " wrote"),
         )
-        and type(record.num_bytes) is int
-        and type(record.source_bytes) is int
+    return ExportRecord.load(file)
+
+
+def find_source(selection: Selection) -> str:
+    """Return where the checkpoint a selection was made for can be found.
+
+    Looked up by fingerprint among the checkpoints this machine has seen; else the
+    Hub id and revision that the selection names, which are downloaded.
+
+    Raises:
+        CheckpointError: it is nowhere to be found.
+    """
+    name, wanted = selection.model.name, selection.model.fingerprint
+    known = locate(wanted)
+    if known is not None and Path(known).is_dir() and _is(known, wanted):
+        return known
+    if "/" in name:
+        return str(local_folder(name, selection.model.revision))
+    raise CheckpointError(
+        "the checkpoint that the selection was made for is not found",
+        where=name,
+        got="no path",
+        expected=f"a checkpoint with fingerprint {wanted}",
+        hint=(
+            *("give its folder: ", Command("export", {"model": "FOLDER"})),
+            *(", ", Command("verify", {"source": "FOLDER"})),
+            *(" or ", Command("evaluate", {"baseline": "FOLDER"})),
+        ),
     )
-    if not sound:
-        raise ValueError("a value of the wrong type")
-    if record.selection_sha256 != record.selection.sha256:
-        raise ValueError("a selection that was edited after the export")
+
+
+def _is(path: str, wanted: str) -> bool:
+    try:
+        return fingerprint(open_model(path)) == wanted
+    except (CheckpointError, ArchitectureError):
+        return False

@@ -14,16 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from emo_prune.errors import CheckpointError, SettingsError
-from emo_prune.models.placement import DTYPES, check_placement
-
-__all__ = [
-    "DTYPES",
-    "check_placement",
-    "context_length",
-    "load_model",
-    "load_tokenizer",
-    "quiet_transformers",
-]
+from emo_prune.models.placement import check_placement
 
 # What transformers raises when a config or a tokenizer file makes no sense: it has no
 # error of its own, so an unknown name is a KeyError, a zero a ZeroDivisionError, ...

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import NamedTuple
@@ -44,7 +43,7 @@ def register_models() -> None:
     sys.meta_path.insert(0, _TableFinder())
 
 
-class _TableFinder(MetaPathFinder):
+class _TableFinder:
     """Finds transformers' tables where they are, to be filled once they are loaded."""
 
     def find_spec(
@@ -70,21 +69,15 @@ class _TableLoader(SourceFileLoader):
 
 def _enter_configs(configuration_auto: ModuleType) -> None:
     for model_type, names in _CLASSES.items():
-        enter_config(configuration_auto, model_type, names.config, _home())
+        enter_config(configuration_auto, model_type, names.config)
 
 
 def _enter_models(modeling_auto: ModuleType) -> None:
-    for model_type, names in _CLASSES.items():
-        for table, name in (
-            ("MODEL_MAPPING", names.base),
-            ("MODEL_FOR_CAUSAL_LM_MAPPING", names.causal),
-        ):
-            enter_model(modeling_auto, table, model_type, names.config, name, _home())
-
-
-def _home() -> ModuleType:
-    """Return the package that imports our classes when they are asked for."""
-    return sys.modules["emo_prune.models"]
+    for model_type, (config, base, causal) in _CLASSES.items():
+        enter_model(modeling_auto, "MODEL_MAPPING", model_type, config, base)
+        enter_model(
+            modeling_auto, "MODEL_FOR_CAUSAL_LM_MAPPING", model_type, config, causal
+        )
 
 
 _TABLES: dict[str, Callable[[ModuleType], None]] = {

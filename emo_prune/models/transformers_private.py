@@ -8,6 +8,7 @@ itself (`_supports_sdpa`, `_tied_weights_keys`, ...), which is how models are wr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,30 +18,24 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def enter_config(
-    configuration_auto: ModuleType, model_type: str, config: str, home: ModuleType
-) -> None:
-    """Let AutoConfig find a configuration by its name in the module `home`."""
+def enter_config(configuration_auto: ModuleType, model_type: str, config: str) -> None:
+    """Let AutoConfig find a configuration by its name in `emo_prune.models`.
+
+    transformers looks for the classes of a model type in a module that it names so.
+    """
     configuration_auto.CONFIG_MAPPING_NAMES[model_type] = config
-    configuration_auto.CONFIG_MAPPING._modules[model_type] = home
+    sys.modules[f"transformers.models.{model_type}"] = sys.modules["emo_prune.models"]
 
 
 def enter_model(
-    modeling_auto: ModuleType,
-    table: str,
-    model_type: str,
-    config: str,
-    model: str,
-    home: ModuleType,
+    modeling_auto: ModuleType, table: str, model_type: str, config: str, model: str
 ) -> None:
-    """Let the Auto class of a table find a model by its name in the module `home`.
+    """Let the Auto class of a table find a model by its name in `emo_prune.models`.
 
     Pipelines and lm-eval tell by the names what kind of model it is.
     """
     getattr(modeling_auto, f"{table}_NAMES")[model_type] = model
-    mapping = getattr(modeling_auto, table)
-    mapping._modules[model_type] = home
-    mapping._reverse_config_mapping[config] = model_type
+    getattr(modeling_auto, table)._reverse_config_mapping[config] = model_type
 
 
 def fuse_experts(model_type: str, fused: Mapping[str, tuple[str, ...]]) -> None:

@@ -29,6 +29,7 @@ from emo_prune.options.values import number_of_examples
 from emo_prune.options.verbs import (
     CarveOptions,
     EvaluateOptions,
+    ExportAllOptions,
     ExportOptions,
     ExtractOptions,
     InspectOptions,
@@ -49,6 +50,7 @@ __all__ = [
     "ChoiceOptions",
     "Declared",
     "EvaluateOptions",
+    "ExportAllOptions",
     "ExportOptions",
     "ExtractOptions",
     "InspectOptions",

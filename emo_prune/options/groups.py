@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -58,7 +59,7 @@ class RemoteOptions(RevisionOptions):
     )
 
     def check(self) -> None:
-        """Refuse a cache that nothing would be read through."""
+        """Refuse a cache that nothing would be read through, or that is no folder."""
         super().check()
         if self.cache is not None and not self.remote:
             raise SettingsError(
@@ -70,6 +71,18 @@ class RemoteOptions(RevisionOptions):
                     *(", or leave out ", Parameter("cache")),
                 ),
             )
+        if self.cache is not None and _is_no_folder(self.cache):
+            raise SettingsError(
+                "the cache is not a folder",
+                where=Parameter("cache"),
+                got=self.cache,
+                expected="a folder, or a name that is free",
+                hint="choose another place",
+            )
+
+
+def _is_no_folder(path: str | Path) -> bool:
+    return os.path.lexists(path) and not Path(path).is_dir()
 
 
 @options

@@ -120,8 +120,30 @@ class ReselectOptions(ForceOptions, SeedOptions, BudgetOptions):
 
 
 @options
-class ExportOptions(ForceOptions, ShardOptions, RemoteOptions, ModelOptions):
-    """Which selection to carry out, on which checkpoint, and in which layout."""
+class ExportAllOptions(ForceOptions, ShardOptions, RemoteOptions, ModelOptions):
+    """How selections are carried out, on which checkpoint, and in which layout."""
+
+    layout: str = option(
+        default="source",
+        flags=("--as",),
+        variable="AS",
+        check="emo_prune.exports.formats:check_format",
+        choices="emo_prune.exports.formats:format_names",
+        help="Layout: {choices}. source is the source's own; what transformers and "
+        "engines load without emo-prune is named after its model type (qwen2_moe: EMO "
+        "with one shared expert).",
+        panel=OUTPUT,
+    )
+    dry_run: bool = option(
+        default=False,
+        help="Print exactly what would be written, and write nothing.",
+        panel=OUTPUT,
+    )
+
+
+@options
+class ExportOptions(ExportAllOptions):
+    """Which selection to carry out, and where the checkpoint goes."""
 
     verb: ClassVar[str] = "export"
 
@@ -138,22 +160,6 @@ class ExportOptions(ForceOptions, ShardOptions, RemoteOptions, ModelOptions):
         flags=("--output", "-o"),
         variable=False,
         help="The checkpoint's folder. (default: beside the selection)",
-        panel=OUTPUT,
-    )
-    layout: str = option(
-        default="source",
-        flags=("--as",),
-        variable="AS",
-        check="emo_prune.exports.formats:check_format",
-        choices="emo_prune.exports.formats:format_names",
-        help="Layout: {choices}. source is the source's own; what transformers and "
-        "engines load without emo-prune is named after its model type (qwen2_moe: EMO "
-        "with one shared expert).",
-        panel=OUTPUT,
-    )
-    dry_run: bool = option(
-        default=False,
-        help="Print exactly what would be written, and write nothing.",
         panel=OUTPUT,
     )
 
@@ -183,7 +189,10 @@ class VerifyOptions(RevisionOptions):
     verb: ClassVar[str] = "verify"
 
     folder: str | Path = option(
-        kw_only=False, kind=Path, help="The folder that export wrote."
+        kw_only=False,
+        variable=False,
+        kind=Path,
+        help="The folder that export wrote.",
     )
     source: str | Path | None = option(
         default=None,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import itertools
-import os
 import re
 import secrets
 import shutil
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from emo_prune.errors import BadCorpus, NotEnoughDisk, PretrainingError
 from emo_prune.files import readable_json
+from emo_prune.locks import PATIENCE, held
 from emo_prune.pretraining.documents import Document, Reading
 from emo_prune.pretraining.tokenizer import plain_backend, tokenizer_digest
 
@@ -81,18 +80,19 @@ def write_tokens(
 
 @contextlib.contextmanager
 def appearing(place: Path) -> Iterator[Path]:
-    """Lend a folder of this process's own, which becomes `place` at the end.
+    """Give a folder of this process's own, which becomes `place` at the end.
 
     If another process was faster, its folder stays and this one goes: both hold the
     same tokens. Whatever goes wrong, nothing is left behind; what a killed process
-    left is removed by the next one that is alone.
+    left is removed by the next one.
 
     Raises:
         NotEnoughDisk, PretrainingError: the disk is full, or cannot be written to.
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _held(place.parent), _partial(place) as partial:
+        _remove_stale(place.parent)
+        with _partial(place) as partial:
             yield partial
     except OSError as error:
         kind = NotEnoughDisk if error.errno in _FULL else PretrainingError
@@ -105,36 +105,29 @@ def appearing(place: Path) -> Iterator[Path]:
         ) from None
 
 
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder together with others who write there; who is alone clears it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # somebody writes, or there are no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for path in folder.iterdir():
-                if _PARTIAL.fullmatch(path.name):
-                    shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
+def _remove_stale(folder: Path) -> None:
+    """Remove the folders that nobody holds: their processes were killed."""
+    names = {path.name.removesuffix(".lock") for path in folder.iterdir()}
+    for name in filter(_PARTIAL.fullmatch, names):
+        with held(folder / name) as is_held:
+            if is_held:
+                shutil.rmtree(folder / name, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _partial(place: Path) -> Iterator[Path]:
     partial = place.with_name(f".{place.name}.{secrets.token_hex(8)}.partial")
-    partial.mkdir()
-    try:
-        yield partial
+    with held(partial, patience=PATIENCE):  # before it is there, or others clear it
+        partial.mkdir()
         try:
-            partial.rename(place)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            yield partial
+            try:
+                partial.rename(place)
+            except OSError:
+                if not place.is_dir():  # else another process was faster
+                    raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -59,7 +59,7 @@ def test_inspection_says_what_is_carved_and_counts_no_neuron_numbers(
     assert found.num_expert_parameters == 8 * 3 * 12
     assert found.num_parameters == 8 * 3 * 12 + 2 * 96 + 40 + 4 + 16
     assert found.num_active_parameters == found.num_parameters - 6 * 3 * 12
-    assert found.to_json()["carving"] == {
+    assert found.to_dict()["carving"] == {
         "dense_type": "llama",
         "layers": (1,),
         "neurons_per_expert": 3,

@@ -31,7 +31,7 @@ from emo_prune.errors import (
     SettingsError,
     UnsupportedArchitecture,
 )
-from emo_prune.exports import export, plan_export
+from emo_prune.exports import plan_export, write_export
 from emo_prune.exports.publishing import appearing
 from emo_prune.tasks import parse_task
 from tests.carving.conftest import Blobs, Config, Dense, carved, edited
@@ -322,7 +322,7 @@ def test_force_replaces_nothing_but_a_carving(dense: Dense, tmp_path: Path) -> N
 def test_force_replaces_no_export_of_a_carving(dense: Dense, tmp_path: Path) -> None:
     carved(dense("llama"), tmp_path / "carved")
     model = opened(tmp_path / "carved")
-    export(plan_export(model, selection_of(model, [0, 2])), tmp_path / "out")
+    write_export(plan_export(model, selection_of(model, [0, 2])), tmp_path / "out")
     assert (tmp_path / "out" / "carving.json").is_file()
     for call in (
         lambda out: carved(dense("llama"), out, force=True),
@@ -360,7 +360,7 @@ def test_a_subset_cannot_be_put_together_but_all_experts_can(
     for name, kept in (("half", [0, 2, 5, 6]), ("whole", range(8))):
         model = opened(tmp_path / "carved")
         plan = plan_export(model, selection_of(model, kept))
-        export(plan, tmp_path / name)
+        write_export(plan, tmp_path / name)
     error = refused(
         CarvingError,
         "some experts are missing.*32 of 64 neurons",

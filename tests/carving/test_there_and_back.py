@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from emo_prune.architectures import inspect_model
 from emo_prune.carving.carve_model import RestoreRequest, restore_model
-from emo_prune.exports import export, plan_export
+from emo_prune.exports import plan_export, write_export
 from tests.carving.conftest import (
     KINDS,
     WIDTH,
@@ -234,7 +234,9 @@ def test_a_card_comes_back_under_its_name_and_no_other_does(
         (source / card).write_text(f"{card} of the dense model")
     carved(source, tmp_path / "carved")
     model = opened(tmp_path / "carved")
-    export(plan_export(model, selection_of(model, range(8))), tmp_path / "exported")
+    write_export(
+        plan_export(model, selection_of(model, range(8))), tmp_path / "exported"
+    )
     for name in ("carved", "exported"):
         back = tmp_path / f"{name}-back"
         restore_model(RestoreRequest(model=str(tmp_path / name), destination=back))

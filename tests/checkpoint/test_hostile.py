@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emo_prune.checkpoint import open_checkpoint
+from emo_prune.architectures import fingerprint
+from emo_prune.checkpoint import locate, open_checkpoint, remember
 from emo_prune.errors import (
     CheckpointError,
     EmoPruneError,
@@ -75,31 +77,54 @@ def test_folder_without_weights_is_not_a_checkpoint(folder: Path) -> None:
 # --- config.json --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"3",
-        b"\xff\xfe{}",
-        b'\xef\xbb\xbf{"model_type": "olmoe"}',
-        b'{"a": NaN}',
-        b'{"a": Infinity}',
-        b'{"a": 1e999}',
-        b'{"a": "\\ud800"}',
-        b'{"\\ud800": 1}',
-        b'{"a": 1, "a": 2}',
-        b'{"a": ' + b"9" * 5000 + b"}",
-        b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}",
-        b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"a":' * 100_000,
-    ],
-)
+MALFORMED = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"3",
+    b"\xff\xfe{}",
+    b'\xef\xbb\xbf{"model_type": "olmoe"}',
+    b'{"a": NaN}',
+    b'{"a": Infinity}',
+    b'{"a": 1e999}',
+    b'{"a": "\\ud800"}',
+    b'{"\\ud800": 1}',
+    b'{"a": 1, "a": 2}',
+    b'{"a": ' + b"9" * 5000 + b"}",
+    b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}",
+    b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b'{"a":' * 100_000,
+]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
 def test_malformed_config_is_named(folder: Path, text: bytes) -> None:
     (folder / "config.json").write_bytes(text)
     assert refused(folder, NotACheckpoint).where == "config.json"
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_malformed_index_is_named(folder: Path, text: bytes) -> None:
+    (folder / "model.safetensors.index.json").write_bytes(text)
+    assert refused(folder, NotACheckpoint).where == "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_endless_json_is_not_read(folder: Path, name: str) -> None:
+    with (folder / name).open("ab") as file:
+        file.truncate(10**13)  # sparse
+    assert "too large" in str(refused(folder, NotACheckpoint))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse the name")
+def test_folder_whose_name_is_no_text_has_a_name_that_is(folder: Path) -> None:
+    renamed = folder.with_name(os.fsdecode(b"model\xff"))
+    folder.rename(renamed)
+    model = opened(renamed)
+    assert model.checkpoint.name == "model\ufffd"
+    remember(fingerprint(model), str(renamed))  # which cannot be noted
+    assert locate(fingerprint(model)) is None
 
 
 def test_config_that_is_a_folder_is_named(folder: Path) -> None:

@@ -65,7 +65,7 @@ def test_copy_appends_a_range(hub: Hub, tmp_path: Path) -> None:
     [
         ("org/other", None, "check the id"),
         ("org/gated", None, "accept its terms"),
-        ("org/name", "nowhere", "--revision"),
+        ("org/name", "nowhere", "revision"),
         ("org/a..b", None, "Hub id"),
         ("org/a--b", None, "Hub id"),
     ],

@@ -28,7 +28,12 @@ def test_folders_are_absolute_and_ids_are_not(
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b"\xff", b'{"a": 3}', b"[" * 100_000]
+    "text",
+    [
+        *(b"", b"{", b"[]", b"\xff", b'{"a": 3}', b"[" * 100_000),
+        *(b'{"a": ' + b"9" * digits + b"}" for digits in (400, 5000)),
+        *(b'{"a": "\\ud800"}', b'{"a": "x", "a": "y"}'),
+    ],
 )
 def test_damaged_note_is_forgotten(note: Path, text: bytes) -> None:
     note.parent.mkdir(parents=True)

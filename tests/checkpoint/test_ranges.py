@@ -58,6 +58,9 @@ SURVIVED = {
     "503 with a body that is JSON, but no object": Fault(status=503, body=b"[1]"),
     "Retry-After that is no digit": Fault(status=503, headers={"Retry-After": "²"}),
     "Retry-After that is neither": Fault(status=503, headers={"Retry-After": "soon"}),
+    "Retry-After of a year beyond reason": Fault(
+        status=503, headers={"Retry-After": f"Wed, 21 Oct {10**30} 07:28:00 GMT"}
+    ),
     "429": Fault(on="GET /org", status=429, times=3),
     "429 with the Hub's own header": Fault(
         on="GET /org", status=429, headers={"RateLimit": '"resolvers";r=0;t=0'}
@@ -68,7 +71,7 @@ SURVIVED = {
     "body cut at its first byte": Fault(cut=0, times=3),
     "body cut in the middle, more often than attempts": Fault(cut=70_000, times=20),
     "short body that claims to be all": Fault(short=70_000, times=3),
-    "slow bytes": Fault(pace=(300_000, 0.05)),
+    "slow bytes": Fault(speed=(300_000, 0.05)),
     "HEAD answered by 503": Fault(on="HEAD", status=503, times=3),
 }
 
@@ -94,7 +97,7 @@ def test_silent_server_is_asked_again(
     hub: Hub, source: HubSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranges, "TIMEOUT", 0.2)
-    hub.faults.append(Fault(pace=(1_000_000, 0.6)))
+    hub.faults.append(Fault(speed=(1_000_000, 0.6)))
     assert source.read(SHARD, 0, SIZE) == DATA
     assert len(hub.gets()) >= 2
 
@@ -142,6 +145,10 @@ NAMED = {
     ),
     "no Content-Range that can be read": (
         Fault(headers={"Content-Range": "bytes=5-99"}),
+        "Content-Range from byte 5",
+    ),
+    "a Content-Range of 5,000 digits": (
+        Fault(headers={"Content-Range": f"bytes {'9' * 5000}-99/{SIZE}"}),
         "Content-Range from byte 5",
     ),
     "another size": (
@@ -241,7 +248,7 @@ def test_missing_file_is_named(source: HubSource) -> None:
 
 
 def test_ranges_are_fetched_at_once(hub: Hub, source: HubSource) -> None:
-    hub.faults.append(Fault(times=99, pace=(1000, 0.05)))
+    hub.faults.append(Fault(times=99, speed=(1000, 0.05)))
     buffers = [bytearray(2000) for _ in range(8)]
     source.fill(
         [

@@ -79,7 +79,7 @@ def test_local_folder_of_the_same_name_is_not_read(
 def test_path_is_not_a_repository(name: str) -> None:
     with pytest.raises(HubError, match="not the name of a Hub repository") as caught:
         open_remote(name)
-    assert "--remote" in caught.value.hint
+    assert "without remote" in caught.value.hint
 
 
 def test_every_request_after_the_first_names_the_commit(hub: Hub) -> None:
@@ -95,6 +95,37 @@ def test_server_that_names_no_commit_is_named(hub: Hub) -> None:
     hub.faults.append(Fault(on="HEAD", times=9, headers={"X-Repo-Commit": ""}))
     with pytest.raises(HubError, match="no commit"):
         open_remote("org/name")
+
+
+@pytest.mark.parametrize("commit", ["../../..", "/etc", "main", COMMIT[:7]])
+def test_commit_that_is_no_hash_is_named(hub: Hub, tmp_path: Path, commit: str) -> None:
+    hub.faults.append(Fault(on="HEAD", times=9, headers={"X-Repo-Commit": commit}))
+    with pytest.raises(HubError, match="expected a hash"):
+        open_remote("org/name", cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("size", ["-5", "-1", str(2**63), "9" * 400])
+def test_size_that_cannot_be_is_named(hub: Hub, size: str) -> None:
+    hub.faults.append(Fault(on="safetensors", times=9, headers={"X-Linked-Size": size}))
+    with pytest.raises(HubError, match="size"):
+        open_remote("org/name")
+
+
+def test_size_of_a_small_file_that_is_endless_is_named(hub: Hub) -> None:
+    size = {"X-Linked-Size": str(10**15)}
+    hub.faults.append(Fault(on="config.json", times=9, headers=size))
+    with pytest.raises(NotACheckpoint, match="too large"):
+        open_remote("org/name")
+
+
+@pytest.mark.parametrize("name", ["/etc/x.json", "../x.json", "a/../../x.json", "a\\b"])
+def test_files_that_lead_elsewhere_are_refused(hub: Hub, name: str) -> None:
+    source = open_remote("org/name").source
+    listing = json.dumps([{"type": "file", "path": name, "oid": "0", "size": 1}])
+    hub.faults.append(Fault(on="/tree/", status=200, body=listing.encode()))
+    with pytest.raises(HubError, match="relative paths"):
+        source.files()
 
 
 def test_token_stays_with_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

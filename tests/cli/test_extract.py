@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from emo_prune.exports.partial import MARKER
+from emo_prune.locks import Lock
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot, two_steps
 from tests.tiny_models import CHECKPOINTS, save_tiny
@@ -239,13 +238,13 @@ def test_a_folder_that_another_process_writes_is_left_alone(
     failing = run(*command[:3], "--examples", "nowhere.jsonl", "-k", "4", "-o", "out")
     assert failing.code == 1
     assert (partial / "theirs").is_file()
-    descriptor = os.open(partial, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    another = Lock(partial)
+    assert another.acquire()
     for flags in ([], ["--force"]):
         refused = run(*command, *flags)
         assert refused.code == 1
         assert (partial / "theirs").is_file()
     assert "another process is writing" in refused.err
-    os.close(descriptor)
+    another.release()
     assert run(*command, "--force").code == 0
     assert not partial.exists()

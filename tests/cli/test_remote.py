@@ -80,7 +80,7 @@ def test_a_fault_that_stays_is_named_and_the_run_goes_on_later(
     assert "Traceback" not in done.err
     assert not Path("faulty/checkpoint").exists()
     hub.faults.clear()
-    again = "--resume" if "--resume" in done.err else "--force"
+    again = "--resume" if "resume goes on" in done.err else "--force"
     done = run(*command, "-o", "faulty/checkpoint", again)
     assert done.code == 0, done.err
     assert snapshot(Path("sound")) == snapshot(Path("faulty"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,13 +12,15 @@ from typing import Any
 import pytest
 
 from emo_prune.exports.partial import MARKER
+from emo_prune.locks import Lock
 from tests.cli.conftest import Run
 from tests.cli.extraction import extracted, snapshot
 
 KILL = """
 import os, sys
 from emo_prune.cli import main
-from emo_prune.exports import GradualExport, publishing
+from emo_prune.exports import publishing
+from emo_prune.exports.gradual import GradualExport
 from emo_prune.routing.saved_run import SavedRun
 
 where, count = sys.argv[1], int(sys.argv[2])
@@ -158,7 +158,7 @@ def test_what_was_lost_is_noticed(
 def test_interrupted_by_hand_it_says_how_to_go_on(
     run: Run, texts: Path, emo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emo_prune.exports import GradualExport
+    from emo_prune.exports.gradual import GradualExport
 
     write = GradualExport.write
     calls: list[int] = []
@@ -173,7 +173,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on(
     monkeypatch.setattr(GradualExport, "write", interrupted)
     done = run(*command)
     assert done.code == 130
-    assert "--resume goes on" in done.err
+    assert "resume goes on" in done.err
     monkeypatch.setattr(GradualExport, "write", write)
     assert run(*command, "--resume").code == 0
 
@@ -181,7 +181,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on(
 def test_a_run_that_fails_before_a_layer_is_done_leaves_nothing(
     run: Run, texts: Path, emo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emo_prune.exports import GradualExport
+    from emo_prune.exports.gradual import GradualExport
 
     def full(*_: Any) -> int:
         raise KeyboardInterrupt
@@ -290,12 +290,12 @@ def test_force_takes_nothing_from_a_run_that_goes_on(
     command = ("extract", "-m", emo, "--examples", texts, "-k", "4", "-o", "out/part")
     killed("save", 1, *command)
     before = snapshot(Path("out"))
-    descriptor = os.open("out/part.partial", os.O_RDONLY)  # as if it were alive
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    another = Lock(Path("out/part.partial"))  # as if it were alive
+    assert another.acquire()
     for flag in ("--force", "--resume"):
         refused = run(*command, flag)
         assert refused.code == 1
         assert "another process is writing" in refused.err
         assert snapshot(Path("out")) == before
-    os.close(descriptor)
+    another.release()
     assert run(*command, "--resume").code == 0

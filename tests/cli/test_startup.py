@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "transformers", "lm_eval", "datasets", "scipy")
+# What `inspect --json` does without, besides.
+LESS = ("numpy", "rich", "msgspec", "huggingface_hub", "importlib.resources")
 LIGHT = """
 import sys
 from emo_prune.cli import main
@@ -31,6 +33,15 @@ def test_commands_on_bytes_import_nothing_heavy(
         "carve": ["carve", str(dense), "-o", "carved", "-n", "8"],
     }[command]  # fmt: skip
     code = LIGHT.format(arguments=arguments, heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "code 0 loaded []" in done.stderr
+
+
+def test_inspect_imports_next_to_nothing(emo: Path) -> None:
+    arguments = ["inspect", str(emo), "--json"]
+    code = LIGHT.format(arguments=arguments, heavy=(*HEAVY, *LESS))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from lm_eval.models.huggingface import HFLM
-from transformers import pipeline
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, pipeline
 from transformers.utils import logging
+
+from emo_prune.models import EmoConfig, EmoeConfig, EmoeForCausalLM, EmoForCausalLM
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -80,6 +83,13 @@ ORDERS = {
 )
 def test_every_order_of_imports_works(goldens: Path, order: str) -> None:
     run(ORDERS[order] + LOAD, goldens / "emo_shared1")
+
+
+@pytest.mark.compatibility
+def test_copies_of_the_tables_know_them_too() -> None:
+    copied = copy.deepcopy(MODEL_FOR_CAUSAL_LM_MAPPING)
+    assert copied[EmoConfig] is EmoForCausalLM
+    assert copied[EmoeConfig] is EmoeForCausalLM
 
 
 @pytest.mark.compatibility

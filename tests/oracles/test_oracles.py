@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from emo_prune.architectures import MoEModel
 from emo_prune.architectures.opening import open_local
-from emo_prune.exports import export, plan_export
+from emo_prune.exports import plan_export, write_export
 from emo_prune.facts import Calibration
 from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
@@ -61,7 +61,7 @@ def select_on(folder: Path, keep: str = "50%", batch_size: int = 2) -> Selection
 
 def export_to(folder: Path, selection: Selection, output: Path) -> Path:
     model, _ = open_local(str(folder))
-    export(plan_export(model, selection), output)
+    write_export(plan_export(model, selection), output)
     return output
 
 

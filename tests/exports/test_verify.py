@@ -20,7 +20,8 @@ from emo_prune.errors import (
     FingerprintMismatch,
     VerificationFailed,
 )
-from emo_prune.exports import RECORD, export, plan_export, read_record, verify_export
+from emo_prune.exports import plan_export, read_record, verify_export, write_export
+from emo_prune.places import RECORD
 from tests.tiny_checkpoints import (
     EMO,
     Blob,
@@ -50,7 +51,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[MoEModel, Path]:
     (source / "README.md").write_text("# card")
     model = opened(source)
     plan = plan_export(model, selection_of(model, KEPT), max_shard_bytes=500)
-    export(plan, folder / "out")
+    write_export(plan, folder / "out")
     return model, folder / "out"
 
 
@@ -195,7 +196,7 @@ DAMAGE: dict[str, Callable[[dict[str, Blob]], object]] = {
 def test_damaged_tensors_are_found(tmp_path: Path, damage: str) -> None:
     model = opened(write_checkpoint(tmp_path / "source", EMO))
     out = tmp_path / "out"
-    export(plan_export(model, selection_of(model, KEPT)), out)
+    write_export(plan_export(model, selection_of(model, KEPT)), out)
     blobs = read_blobs(out)
     (out / "model.safetensors").write_bytes(shard_bytes(blobs))
     verify_export(out, model)  # the order of tensors is nobody's concern
@@ -247,7 +248,7 @@ def test_shard_of_the_source_beside_those_of_the_export_is_found(
 
 def test_index_beside_a_single_file_is_found(tmp_path: Path) -> None:
     model = opened(write_checkpoint(tmp_path / "source", EMO))
-    export(plan_export(model, selection_of(model, KEPT)), tmp_path / "out")
+    write_export(plan_export(model, selection_of(model, KEPT)), tmp_path / "out")
     (tmp_path / "out" / "model.safetensors.index.json").write_text("{}")
     failed(tmp_path / "out", model)
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emo_prune.errors import EmoPruneError, NotExact, VerificationFailed
-from emo_prune.exports import export, plan_export, read_record, verify_export
+from emo_prune.exports import plan_export, read_record, verify_export, write_export
 from tests.tiny_checkpoints import (
     EMO,
     Blob,
@@ -66,7 +66,7 @@ def write_as_qwen2(folder: Path, down: Blob | None = None) -> Path:
     shutil.rmtree(folder / "out", ignore_errors=True)
     model = opened(source)
     selection = selection_of(model, (1, 4, 7))
-    export(plan_export(model, selection, layout="qwen2_moe"), folder / "out")
+    write_export(plan_export(model, selection, layout="qwen2_moe"), folder / "out")
     return folder / "out"
 
 
@@ -102,9 +102,9 @@ def test_stock_transformers_gives_the_plain_exports_logits(
     for name in names:
         model = opened(goldens / name)
         selection = selection_of(model, KEPT)
-        export(plan_export(model, selection), tmp_path / name / "plain")
+        write_export(plan_export(model, selection), tmp_path / name / "plain")
         native = plan_export(model, selection, layout="qwen2_moe")
-        export(native, tmp_path / name / "native")
+        write_export(native, tmp_path / name / "native")
         verify_export(tmp_path / name / "native", model)
         loaded = AutoModelForCausalLM.from_pretrained(tmp_path / name / "plain")
         with torch.no_grad():
@@ -133,7 +133,9 @@ def test_plain_exports_load_whole(
     from transformers import AutoModelForCausalLM
 
     model = opened(saved(model_type))
-    export(plan_export(model, selection_of(model, (1, 3, 4, 7))), tmp_path / "out")
+    write_export(
+        plan_export(model, selection_of(model, (1, 3, 4, 7))), tmp_path / "out"
+    )
     loaded, info = AutoModelForCausalLM.from_pretrained(
         tmp_path / "out", output_loading_info=True
     )
@@ -152,7 +154,7 @@ def test_config_is_a_native_one(tmp_path: Path) -> None:
     assert config["rope_theta"] == 500000.0
     assert config["norm_topk_prob"] is False
     assert not any("shared_experts" in key or "auto_map" in key for key in config)
-    assert read_record(out).left_out == ["modeling_emo.py"]
+    assert read_record(out).left_out == ("modeling_emo.py",)
     assert not (out / "modeling_emo.py").exists()
     assert [layer.num_experts for layer in opened(out).layers] == [2, 2]
 
@@ -199,7 +201,7 @@ def test_value_that_cannot_be_doubled_is_refused(tmp_path: Path, dtype: str) -> 
         data = bytes.fromhex(value)[::-1] + bytes(size)
         with pytest.raises(NotExact, match="doubled") as caught:
             write_as_qwen2(tmp_path, (dtype, (2,), data))
-        assert "--as" in caught.value.hint
+        assert "layout" in caught.value.hint
         assert not list(tmp_path.glob("out*"))
 
 
@@ -284,7 +286,7 @@ def test_golden_that_does_not_fit_is_refused(
     kept = range(model.num_experts)
     with pytest.raises(NotExact, match=reason) as caught:
         plan_export(model, selection_of(model, kept), layout="qwen2_moe")
-    assert "--as" in caught.value.hint
+    assert "layout" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,14 @@ from emo_prune.errors import (
     OutputExists,
 )
 from emo_prune.exports import (
-    RECORD,
     ExportPlan,
     check_destination,
-    export,
     plan_export,
     verify_export,
+    write_export,
 )
 from emo_prune.exports.partial import MARKER
+from emo_prune.places import RECORD
 from tests.tiny_checkpoints import EMO, opened, selection_of, write_checkpoint
 
 from .test_export import KEPT, snapshot
@@ -62,7 +62,7 @@ def refused(
     """Export; return the error it must end in, with everything as before."""
     before = snapshot(out.parent)
     with pytest.raises(kind) as caught:
-        export(plan, out, **options)
+        write_export(plan, out, **options)
     if isinstance(caught.value, EmoPruneError):
         assert caught.value.hint
     assert snapshot(out.parent) == before
@@ -74,9 +74,9 @@ def refused(
 
 
 def test_what_exists_is_not_replaced(plan: ExportPlan, out: Path) -> None:
-    out.mkdir()
-    assert "--force" in refused(plan, out, OutputExists).hint
-    out.rmdir()
+    write_export(plan, out)
+    assert "force=True" in refused(plan, out, OutputExists).hint
+    shutil.rmtree(out)
     out.write_text("mine")
     refused(plan, out, OutputExists)
     refused(plan, out, OutputExists, force=True)
@@ -89,11 +89,11 @@ def test_force_replaces_exports_alone(plan: ExportPlan, out: Path) -> None:
 
 
 def test_force_replaces_an_export(plan: ExportPlan, out: Path) -> None:
-    export(plan, out)
+    write_export(plan, out)
     first = snapshot(out)
     (out / "stray").write_text("x")
     refused(plan, out, OutputExists)
-    export(plan, out, force=True)
+    write_export(plan, out, force=True)
     assert snapshot(out) == first
     assert not list(out.parent.glob("out.*"))
 
@@ -103,7 +103,7 @@ def test_source_is_not_written_into(plan: ExportPlan, source: Path, place: str) 
     before = snapshot(source.parent)
     for force in (False, True):
         with pytest.raises(ExportError) as caught:
-            export(plan, source.parent / place, force=force)
+            write_export(plan, source.parent / place, force=force)
         assert caught.value.hint
         with pytest.raises(ExportError):
             check_destination(
@@ -117,16 +117,16 @@ def test_source_is_recognised_through_a_link(
 ) -> None:
     (tmp_path / "link").symlink_to(source)
     with pytest.raises(ExportError, match="inside the source"):
-        export(plan, tmp_path / "link" / "out")
+        write_export(plan, tmp_path / "link" / "out")
 
 
 def test_link_to_an_export_is_replaced_behind_the_link(
     plan: ExportPlan, tmp_path: Path
 ) -> None:
-    export(plan, tmp_path / "disk" / "real")
+    write_export(plan, tmp_path / "disk" / "real")
     (tmp_path / "out").symlink_to(tmp_path / "disk" / "real")
     refused(plan, tmp_path / "out", OutputExists)
-    export(plan, tmp_path / "out", force=True)
+    write_export(plan, tmp_path / "out", force=True)
     assert (tmp_path / "out").is_symlink()
     assert [p.name for p in (tmp_path / "disk").iterdir()] == ["real"]
 
@@ -134,11 +134,11 @@ def test_link_to_an_export_is_replaced_behind_the_link(
 def test_current_folder_can_be_replaced(
     plan: ExportPlan, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(plan, out)
+    write_export(plan, out)
     monkeypatch.chdir(out)
     with pytest.raises(OutputExists):
-        export(plan, Path())
-    export(plan, Path(), force=True)
+        write_export(plan, Path())
+    write_export(plan, Path(), force=True)
     assert (out / RECORD).is_file()
 
 
@@ -150,10 +150,10 @@ def test_unfinished_export_is_in_the_way_until_forced(
     (partial / MARKER).touch()
     (partial / "model.safetensors").write_text("half")
     with pytest.raises(OutputExists, match="unfinished") as caught:
-        export(plan, out)
-    assert "--force" in caught.value.hint
+        write_export(plan, out)
+    assert "force=True" in caught.value.hint
     assert (partial / "model.safetensors").read_text() == "half"
-    export(plan, out, force=True)
+    write_export(plan, out, force=True)
     assert not partial.exists()
 
 
@@ -174,7 +174,7 @@ publish(partial, out, force=True)
 def test_killed_at_any_change_of_the_disk_a_replacement_can_be_forced_again(
     plan: ExportPlan, out: Path
 ) -> None:
-    export(plan, out)
+    write_export(plan, out)
     whole = snapshot(out)
     partial, replaced = out.with_name("out.partial"), out.with_name("out.replaced")
     codes: list[int] = []
@@ -192,7 +192,7 @@ def test_killed_at_any_change_of_the_disk_a_replacement_can_be_forced_again(
         codes.append(done.returncode)
         there = [path for path in (out, partial, replaced) if path.is_dir()]
         assert any(snapshot(path).items() >= whole.items() for path in there)
-        export(plan, out, force=True)
+        write_export(plan, out, force=True)
         assert snapshot(out) == whole
         assert not list(out.parent.glob("out.*"))
     assert codes[-1] == 0
@@ -203,7 +203,7 @@ def test_killed_at_any_change_of_the_disk_a_replacement_can_be_forced_again(
 def test_a_replacement_stopped_by_hand_after_a_rename_is_old_or_new(
     plan: ExportPlan, out: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    export(plan, out)
+    write_export(plan, out)
     whole = snapshot(out)
     real, renames = Path.rename, iter(range(1, 9))
 
@@ -215,10 +215,10 @@ def test_a_replacement_stopped_by_hand_after_a_rename_is_old_or_new(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        export(plan, out, force=True)
+        write_export(plan, out, force=True)
     assert snapshot(out).items() >= whole.items()
     assert not out.with_name("out.partial").exists()
-    export(plan, out, force=True)
+    write_export(plan, out, force=True)
     assert snapshot(out) == whole
     assert not list(out.parent.glob("out.*"))
 
@@ -233,7 +233,7 @@ def test_a_source_with_the_name_of_a_leftover_is_not_removed(
     model = opened(odd)
     plan = plan_export(model, selection_of(model, KEPT))
     with pytest.raises(ExportError, match="inside the source, or around it"):
-        export(plan, tmp_path / "out", force=True)
+        write_export(plan, tmp_path / "out", force=True)
     assert snapshot(odd) == before
 
 
@@ -242,7 +242,7 @@ def test_a_source_with_the_name_of_a_leftover_is_not_removed(
 def test_what_bears_the_name_of_a_leftover_is_left_alone(
     plan: ExportPlan, out: Path, name: str, what: str
 ) -> None:
-    export(plan, out)
+    write_export(plan, out)
     path = out.with_name(name)
     if what == "folder":
         path.mkdir()
@@ -254,8 +254,8 @@ def test_what_bears_the_name_of_a_leftover_is_left_alone(
     before = snapshot(out.parent)
     for force in (False, True):
         with pytest.raises(OutputExists) as caught:
-            export(plan, out, force=force)
-        assert "-o" in caught.value.hint
+            write_export(plan, out, force=force)
+        assert "output" in caught.value.hint
     assert snapshot(out.parent) == before
 
 
@@ -272,37 +272,38 @@ def test_what_appears_while_an_export_is_written_is_left_alone(
             (out / "thesis.txt").write_text("precious")
 
     with pytest.raises(OutputExists):
-        export(plan, out, force=force, progress=appear)
+        write_export(plan, out, force=force, progress=appear)
     precious = out if what == "file" else out / "thesis.txt"
     assert precious.read_text() == "precious"
     assert not list(out.parent.glob("out.*"))
 
 
 def test_no_marker_is_left_in_an_export(plan: ExportPlan, out: Path) -> None:
-    export(plan, out)
-    export(plan, out, force=True)
+    write_export(plan, out)
+    write_export(plan, out, force=True)
     assert not (out / MARKER).exists()
 
 
 def test_force_is_offered_only_where_it_would_help(plan: ExportPlan, out: Path) -> None:
     out.mkdir()
+    (out / "thesis.tex").write_text("mine")
     with pytest.raises(OutputExists, match="exists already") as caught:
-        export(plan, out)
+        write_export(plan, out)
     assert "would not replace" in caught.value.hint
 
 
 @pytest.mark.parametrize("place", ["/proc/out", "/proc/a/out", "/dev/null/out"])
 def test_place_that_cannot_be_written_is_named(plan: ExportPlan, place: str) -> None:
     with pytest.raises(ExportError) as caught:
-        export(plan, Path(place))
-    assert "-o" in caught.value.hint
+        write_export(plan, Path(place))
+    assert "output" in caught.value.hint
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_read_only_folder_is_named(plan: ExportPlan, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o555)
     with pytest.raises(ExportError, match="cannot be written"):
-        export(plan, tmp_path / "locked" / "out")
+        write_export(plan, tmp_path / "locked" / "out")
 
 
 # --- disks --------------------------------------------------------------------------
@@ -373,7 +374,7 @@ def test_interruption_leaves_nothing(
 def test_interruption_leaves_the_earlier_export(
     plan: ExportPlan, source: Path, out: Path
 ) -> None:
-    export(plan, out)
+    write_export(plan, out)
     progress = interrupt_at(3, KeyboardInterrupt())
     refused(plan, out, KeyboardInterrupt, force=True, progress=progress)
     verify_export(out, opened(source))
@@ -383,7 +384,7 @@ def test_interruption_leaves_the_earlier_export(
 def test_interruption_while_replacing_leaves_the_earlier_export(
     plan: ExportPlan, out: Path, monkeypatch: pytest.MonkeyPatch, rename: int
 ) -> None:
-    export(plan, out)
+    write_export(plan, out)
     real, renames = Path.rename, iter(range(9))
 
     def interrupted(path: Path, target: Path) -> Path:

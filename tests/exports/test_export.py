@@ -14,13 +14,13 @@ import pytest
 from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import LayoutMismatch
 from emo_prune.exports import (
-    RECORD,
     ExportPlan,
-    export,
     plan_export,
     read_record,
     verify_export,
+    write_export,
 )
+from emo_prune.places import RECORD
 from tests.tiny_checkpoints import (
     CONFIG,
     EMO,
@@ -65,7 +65,7 @@ def export_to(
 ) -> ExportPlan:
     model = opened(source)
     plan = plan_export(model, selection_of(model, kept), **options)
-    export(plan, destination)
+    write_export(plan, destination)
     return plan
 
 
@@ -195,7 +195,7 @@ def test_layers_may_keep_different_experts(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "source", EMO)
     model = opened(source)
     plan = plan_export(model, selection_of(model, {0: (0, 1, 7), 1: (5, 6, 7)}))
-    export(plan, tmp_path / "out")
+    write_export(plan, tmp_path / "out")
     blobs = {name: b for name, b in moe_blobs().items() if ".layers.1." not in name}
     expected = cut(blobs, (0, 1, 7))
     blobs = {name: b for name, b in moe_blobs().items() if ".layers.1." in name}
@@ -210,7 +210,7 @@ def test_prediction_layers_are_left_out_and_said(tmp_path: Path, layers: str) ->
     blobs = moe_blobs() | {name: blob("BF16", 3, 4)}
     source = write_checkpoint(tmp_path / "source", config, blobs)
     plan = export_to(tmp_path / "out", source)
-    assert plan.record.dropped_tensors == [name]
+    assert plan.record.dropped_tensors == (name,)
     assert read_blobs(tmp_path / "out") == cut(moe_blobs(), KEPT)
     assert plan.config_changes["num_nextn_predict_layers"] == (1, 0)
     verify_export(tmp_path / "out", opened(source))
@@ -246,13 +246,13 @@ def test_other_files_are_copied_and_weights_left_out(
         assert out.pop(file) == before[file]
     assert out.pop("README.source.md") == before["README.md"]
     assert set(out) == {"config.json", "README.md", RECORD, "model.safetensors"}
-    assert plan.record.left_out == [
+    assert plan.record.left_out == (
         "extra.safetensors",
         "model.GGUF",
         "original/consolidated.00.pth",
         "pytorch_model.bin",
         "pytorch_model.bin.index.json",
-    ]
+    )
     assert read_record(tmp_path / "out") == plan.record
     assert verify_export(tmp_path / "out", opened(source)).num_files == 4
     card = out["README.md"].decode()
@@ -268,7 +268,7 @@ def test_plan_says_what_is_written_and_writes_nothing(
     plan = plan_export(model, selection_of(model, KEPT))
     assert snapshot(tmp_path) == before
     assert plan.config_changes == {"num_experts": (8, 4)}
-    export(plan, tmp_path / "out")
+    write_export(plan, tmp_path / "out")
     out = snapshot(tmp_path / "out")
     assert plan.num_bytes == sum(map(len, out.values()))
     assert plan.num_tensors == len(read_blobs(tmp_path / "out"))
