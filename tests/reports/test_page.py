@@ -370,5 +370,5 @@ def test_an_export_whose_selection_was_edited_is_refused(
         value["selection"]["layers"][0]["retained_mass"] = 1.0
 
     edit("checkpoint/emo_prune.json", edited)
-    with pytest.raises(ReportError, match="edited"):
+    with pytest.raises(EmoPruneError, match="edited"):
         page(find_artifacts(folder))

@@ -11,9 +11,10 @@ from emo_prune import places
 from emo_prune.artifacts import document_type, schema_of
 from emo_prune.errors import Command, ReportError
 from emo_prune.evaluation import Evaluations
+from emo_prune.exports import ExportRecord
 from emo_prune.files import sha256_bytes, strict_json
 from emo_prune.reports.page.beside import ExpertUse, FlippedQuestions, Questions
-from emo_prune.reports.page.interim import ExportRecord, reader
+from emo_prune.reports.page.interim import reader
 
 Value_co = TypeVar("Value_co", covariant=True)
 

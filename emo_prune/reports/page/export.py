@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emo_prune.exports import ExportRecord
 from emo_prune.reports.page.artifacts import Artifact
-from emo_prune.reports.page.interim import ExportRecord
 from emo_prune.reports.page.markup import (
     Markup,
     code,

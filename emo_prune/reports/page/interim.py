@@ -10,23 +10,6 @@ from msgspec import Meta
 from emo_prune.artifacts import Count, Document, Part, Positive, Sha256
 from emo_prune.errors import ReportError
 from emo_prune.facts import Versions
-from emo_prune.selection import Selection
-
-
-class ExportRecord(Document, frozen=True, kw_only=True, tag="emo-prune/export/1"):
-    layout: str
-    num_bytes: Count
-    source_bytes: Count
-    left_out: tuple[str, ...]
-    dropped_tensors: tuple[str, ...]
-    selection_sha256: Sha256
-    selection: Selection
-    parent: Mapping[str, Any] | None
-    versions: Versions
-
-    def __post_init__(self) -> None:
-        if self.selection_sha256 != self.selection.sha256:
-            raise ValueError("a selection that was edited after the export")
 
 
 class DenseSource(Part, frozen=True, kw_only=True):
@@ -86,7 +69,7 @@ class CarvingRecord(Document, frozen=True, kw_only=True, tag="emo-prune/carving/
 
 def reader(schema: str) -> type[Document] | Any:
 
-    kinds = {str(t.schema): t for t in (ExportRecord, CarvingRecord, PretrainRecord)}
+    kinds = {str(t.schema): t for t in (CarvingRecord, PretrainRecord)}
     return kinds.get(schema) or {"emo-prune/sweep/1": SweepReader}.get(schema)
 
 
