@@ -56,13 +56,37 @@ def task_names(sweep: Sweep) -> list[str]:
     ]
 
 
-def smallest(sweep: Sweep) -> Row | None:
-    """Return the smallest subset by the score asked for first, as it would be used.
+def best_budget(sweep: Sweep) -> tuple[Row, Cell] | None:
+    """Return the subset to take by the score asked for first, and its mean.
 
-    Not the best of all: the best on these questions is partly so by chance.
+    That is the smallest that loses no more than chance explains; where all do, the one
+    that loses least for the bytes it saves. Not the best of all scores: the best on
+    these questions is partly so by chance. None without subsets or a mean over tasks.
     """
-    of_first = [row for row in last_size(sweep) if row.score == sweep.scores[0]]
-    return min(of_first, key=lambda row: row.num_bytes, default=None)
+    rows = [
+        (row, row.mean)
+        for row in sorted(last_size(sweep), key=lambda row: row.num_bytes)
+        if row.mean is not None and row.score == sweep.scores[0]
+    ]
+    kept = (one for one in rows if not is_loss(sweep, one[1]))
+    least = min(rows, key=lambda one: _lost_for_bytes(sweep, *one), default=None)
+    return next(kept, least)
+
+
+def is_loss(sweep: Sweep, mean: Cell) -> bool:
+    """Tell whether more is lost than chance explains; without an interval, anything."""
+    low, high = mean.interval or ((mean.difference or 0.0,) * 2)
+    return high < 0 if mean_scale(sweep) > 1 else low > 0
+
+
+def share_of_bytes(sweep: Sweep, row: Row) -> float:
+    """Return what part of the full model's bytes a row has."""
+    return row.num_bytes / max(sweep.full.num_bytes, 1)
+
+
+def _lost_for_bytes(sweep: Sweep, row: Row, mean: Cell) -> float:
+    saved = 1 - share_of_bytes(sweep, row)
+    return abs(mean.difference or 0.0) / saved if saved > 0 else float("inf")
 
 
 def chosen_on(sweep: Sweep) -> str:
@@ -159,7 +183,7 @@ def _frontier(sweep: Sweep) -> Table:
         table.add_row(
             row_label(sweep, row),
             format_bytes(row.num_bytes),
-            f"{row.num_bytes / sweep.full.num_bytes:.1%}",
+            f"{share_of_bytes(sweep, row):.1%}",
             _value(sweep, row.mean),
             _uncertainty(sweep, row.mean),
             "*" if on_frontier(sweep, row, rows) else "",

@@ -24,7 +24,7 @@ from emo_prune.reports.page.picture import (
 _WIDTH = 360.0  # of a small phone: it is shown there as it is, elsewhere larger
 _ROW, _TEXT = 36.0, 19.0
 _MARGIN, _DOT, _RING = 12.0, 4.5, 5.5  # a ring is seen around a dot on it
-_LETTER = 6.4  # of a text, about
+_LABEL, _FIGURE = 6.0, 5.8  # a letter of either, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def _values(dot: Dot, bounds: Interval | None) -> list[float]:
 
 def _row(dot: Dot, axis: Axis, top: float, bounds: Interval | None) -> Markup:
     y = top + 26
-    longest = int((_WIDTH - _LETTER * len(dot.text)) / _LETTER) - 3
+    longest = int((_WIDTH - _FIGURE * len(dot.text) - _MARGIN) / _LABEL)
     shapes = [
         tag("title", f"{dot.label}: {dot.text}"),
         tag("rect", x=0, y=coordinate(top), width=coordinate(_WIDTH),

@@ -11,7 +11,7 @@ from emo_prune.reports.page.markup import Markup, note, tag
 Interval = tuple[float, float]
 
 _STEPS = (1.0, 2.0, 5.0, 10.0)
-_CUT, _STROKE = 4.5, 1.5  # where an interval is cut off: half of its length, its width
+_CUT, _STROKE = 6.5, 1.5  # where an interval is cut off: half of its length, its width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,16 +23,18 @@ from emo_prune.reports.page.markup import (
 from emo_prune.reports.page.section import Section
 from emo_prune.reports.page.sweep_plots import sweep_plots
 from emo_prune.reports.sweep import (
+    best_budget,
     chosen_on,
     half_interval,
+    is_loss,
     last_size,
     mean_scale,
     metrics_of,
     on_frontier,
     row_label,
     rows_of,
+    share_of_bytes,
     sizes_of,
-    smallest,
     task_names,
     task_scale,
 )
@@ -109,25 +111,20 @@ def _result(sweep: Sweep) -> str:
             "table has each."
         )
     whole = f"{_said(sweep, full)} {over}"
-    rows = [
-        (row, row.mean)
-        for row in sorted(last_size(sweep), key=lambda row: row.num_bytes)
-        if row.mean is not None and row.score == sweep.scores[0]
-    ]
-    if not rows:
+    found = best_budget(sweep)
+    if found is None:
         return f"The full model has {whole}; no subset of its experts was scored."
-    kept = next((one for one in rows if not _is_loss(sweep, one[1])), None)
-    if kept is not None:
-        questions = sum(task.n for task in sweep.tasks)
+    row, mean = found
+    if is_loss(sweep, mean):
         return (
-            f"{_budget(sweep, kept[0])} lose nothing that {questions:,} questions can "
-            f"show: {_cost(sweep, *kept)}; the full model has {whole}."
+            f"Every budget loses more than chance explains of the full model's {whole};"
+            f" the least for the bytes that it saves loses {_budget(sweep, row)}: "
+            f"{_cost(sweep, row, mean)}."
         )
-    best = min(rows, key=lambda one: _lost_for_bytes(sweep, *one))
+    questions = sum(task.n for task in sweep.tasks)
     return (
-        f"Every budget loses more than chance explains of the full model's {whole}; "
-        f"the least for the bytes that it saves loses {_budget(sweep, best[0])}: "
-        f"{_cost(sweep, *best)}."
+        f"{_budget(sweep, row)} lose nothing that {questions:,} questions can show: "
+        f"{_cost(sweep, row, mean)}; the full model has {whole}."
     )
 
 
@@ -141,7 +138,8 @@ def _cost(sweep: Sweep, row: Row, mean: Cell) -> str:
     change = f"{mean.difference or 0.0:+.2f} {unit}"
     if mean.interval is not None:
         change += ", 95 % interval {:+.2f} to {:+.2f}".format(*mean.interval)
-    return f"{_said(sweep, mean)} ({change}) in {_part(sweep, row):.1f} % of the bytes"
+    part = 100 * share_of_bytes(sweep, row)
+    return f"{_said(sweep, mean)} ({change}) in {part:.1f} % of the bytes"
 
 
 def _said(sweep: Sweep, cell: Cell) -> str:
@@ -150,36 +148,21 @@ def _said(sweep: Sweep, cell: Cell) -> str:
     return f"{cell.value:.3f} {metrics_of(sweep)}"
 
 
-def _part(sweep: Sweep, row: Row) -> float:
-    """Return what part of the full model's bytes a row has, in per cent."""
-    return 100 * row.num_bytes / max(sweep.full.num_bytes, 1)
-
-
-def _is_loss(sweep: Sweep, mean: Cell) -> bool:
-    """Tell whether more is lost than chance explains; without an interval, anything."""
-    low, high = mean.interval or ((mean.difference or 0.0,) * 2)
-    return high < 0 if mean_scale(sweep) > 1 else low > 0
-
-
-def _lost_for_bytes(sweep: Sweep, row: Row, mean: Cell) -> float:
-    saved = 100 - _part(sweep, row)
-    return abs(mean.difference or 0.0) / saved if saved > 0 else float("inf")
-
-
 def _headline(sweep: Sweep) -> Iterator[tuple[str, Markup]]:
-    """Yield the full model's mean, and that of the smallest budget."""
+    """Yield the full model's mean, and that of the best budget."""
     scale = mean_scale(sweep)
     unit = " %" if scale > 1 else ""
     if sweep.full.mean is not None:
         value = _figure(sweep.full.mean, scale)
         yield f"{metrics_of(sweep)}, full model", joined(value, unit)
-    small = smallest(sweep)
-    if small is not None and small.mean is not None:
-        value = _figure(small.mean, scale)
-        yield f"{metrics_of(sweep)}, {row_label(sweep, small)}", joined(value, unit)
+    found = best_budget(sweep)
+    if found is not None:
+        row, mean = found
+        value = _figure(mean, scale)
+        yield f"{metrics_of(sweep)}, {row_label(sweep, row)}", joined(value, unit)
         unit = "points" if scale > 1 else metrics_of(sweep)
-        yield f"{unit} against the full model", _change(small.mean)
-        yield "of the bytes", share(_part(sweep, small) / 100)
+        yield f"{unit} against the full model", _change(mean)
+        yield "of the bytes", share(share_of_bytes(sweep, row))
     yield "questions", number(sum(task.n for task in sweep.tasks))
 
 
@@ -260,7 +243,7 @@ def _by_bytes(sweep: Sweep) -> Markup:
 
 def _sized(sweep: Sweep, row: Row) -> list[object]:
     size = number(row.num_bytes, format_bytes(row.num_bytes))
-    part = share(_part(sweep, row) / 100)
+    part = share(share_of_bytes(sweep, row))
     if row.mean is None:
         return [size, part, NONE, NONE, NONE]
     scale, error = mean_scale(sweep), row.mean.stderr

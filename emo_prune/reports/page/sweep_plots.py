@@ -10,6 +10,7 @@ from emo_prune.reports.page.dot_plot import Dot, dot_plot
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
 from emo_prune.reports.page.picture import Interval, Picture
 from emo_prune.reports.sweep import (
+    best_budget,
     chosen_on,
     half_interval,
     last_size,
@@ -19,7 +20,6 @@ from emo_prune.reports.sweep import (
     row_label,
     rows_of,
     sizes_of,
-    smallest,
     task_names,
     task_scale,
 )
@@ -144,10 +144,11 @@ def _by_calibration(sweep: Sweep, full: Cell) -> Iterator[Picture]:
 
 
 def _by_task(sweep: Sweep) -> Iterator[Picture]:
-    """Yield each task's figure at the smallest budget."""
-    row = smallest(sweep)
-    if row is None:
+    """Yield each task's figure at the best budget."""
+    found = best_budget(sweep)
+    if found is None:
         return
+    row, _ = found
     dots, values, scales = [], [], []
     for i, name in enumerate(task_names(sweep)):
         scale, cell, whole = task_scale(sweep, i), row.cells[i], sweep.full.cells[i]
