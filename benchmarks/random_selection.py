@@ -16,13 +16,17 @@ from pathlib import Path
 from emo_prune.architectures import MoELayer, MoEModel, describe, fingerprint
 from emo_prune.checkpoint import open_checkpoint
 from emo_prune.errors import EmoPruneError
-from emo_prune.files import versions, write_atomically
+from emo_prune.facts import Calibration
+from emo_prune.files import versions
 from emo_prune.selection import (
+    KeptExperts,
     LayerSelection,
     Limits,
+    Method,
     Selection,
     parse_keep,
     resolve_budget,
+    source_model,
 )
 
 
@@ -32,27 +36,16 @@ def random_selection(model: MoEModel, keep: str, seed: int) -> Selection:
     wanted = budget.num_experts
     draw = random.Random(seed)
     return Selection(
-        model={
-            "name": model.checkpoint.name,
-            "revision": model.checkpoint.revision,
-            "fingerprint": fingerprint(model),
-            "model_type": model.architecture.model_type,
-            "num_experts": model.num_experts,
-            "num_shared_experts": model.num_shared_experts,
-            "num_experts_per_tok": model.top_k,
-        },
-        calibration={
-            "task": "none",
-            "num_examples": 0,
-            "num_tokens": 0,
-            "documents": [],
-        },
-        method={"score": "random", "greedy": False, "seed": seed},
-        budget={
-            "keep": wanted / model.num_experts,
-            "num_experts": wanted,
-            "num_experts_per_tok": budget.top_k,
-        },
+        model=source_model(model, fingerprint(model)),
+        calibration=Calibration(
+            task="none", num_examples=0, num_tokens=0, documents=()
+        ),
+        method=Method(score="random", greedy=False, seed=seed),
+        budget=KeptExperts(
+            keep=wanted / model.num_experts,
+            num_experts=wanted,
+            num_experts_per_tok=budget.top_k,
+        ),
         layers=tuple(random_layer(layer, wanted, draw) for layer in model.layers),
         versions=versions("emo-prune"),
     )
@@ -84,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         model = describe(open_checkpoint(options.model))
         chosen = random_selection(model, options.keep, options.seed)
-        write_atomically(options.output, chosen.to_text())
+        chosen.save(options.output)
     except (EmoPruneError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -137,7 +137,7 @@ def _plain(value: object) -> object:
 
 def _prose(found: Any) -> str:
     """Return a docstring as Markdown: what is raised as a list."""
-    text = inspect.getdoc(found) or ""
+    text = (inspect.getdoc(found) or "").partition("\nParameters:\n")[0]
     body, _, raised = text.partition("\nRaises:\n")
     if raised:
         entries = re.sub(r"\n\s{8,}", " ", raised)

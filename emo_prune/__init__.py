@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from emo_prune.exports.exporting import Exported, export, export_all
     from emo_prune.exports.extraction import Extracted, extract
     from emo_prune.exports.verification import VerificationReport, verify
-    from emo_prune.models import EmoConfig, EmoForCausalLM
+    from emo_prune.models import EmoConfig as EmoConfig
+    from emo_prune.models import EmoForCausalLM as EmoForCausalLM
     from emo_prune.progress import Progress
     from emo_prune.reports import Report, report
     from emo_prune.selection import Selection, load_selection, reselect, select
+    from emo_prune.sweeps import Sweep, sweep
 
 # Where each public name is. What a verb's package offers is a line here.
 _HOMES = {
@@ -46,6 +48,7 @@ _HOMES = {
     "Report": "reports",
     "Results": "evaluation",
     "Selection": "selection",
+    "Sweep": "sweeps",
     "VerificationReport": "exports",
     "evaluate": "evaluation",
     "evaluate_all": "evaluation",
@@ -58,12 +61,12 @@ _HOMES = {
     "report": "reports",
     "reselect": "selection",
     "select": "selection",
+    "sweep": "sweeps",
     "verify": "exports",
 }
 
+# Without EmoConfig and EmoForCausalLM, whose bases would fill help(emo_prune).
 __all__ = [
-    "EmoConfig",
-    "EmoForCausalLM",
     "EmoPruneError",
     "Evaluation",
     "ExportRecord",
@@ -74,6 +77,7 @@ __all__ = [
     "Report",
     "Results",
     "Selection",
+    "Sweep",
     "VerificationReport",
     "__version__",
     "evaluate",
@@ -87,6 +91,7 @@ __all__ = [
     "report",
     "reselect",
     "select",
+    "sweep",
     "verify",
 ]
 

@@ -28,6 +28,7 @@ DOCUMENTS = {
     "emo-prune/selection/1": "emo_prune.selection.document:Selection",
     "emo-prune/evaluations/1": "emo_prune.evaluation.results:Evaluations",
     "emo-prune/results/1": "emo_prune.evaluation.results:Results",
+    "emo-prune/sweep/1": "emo_prune.sweeps.document:Sweep",
 }
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]

@@ -20,7 +20,7 @@ from settings import Settings
 from subsets import Selector, pruned, write_calibration
 from windows import Windows, read_documents, read_windows
 
-from emo_prune import EvaluateRequest, evaluate_task, parse_task
+from emo_prune import evaluate
 from emo_prune.models.loading import load_model, load_tokenizer
 from emo_prune.selection import Selection
 
@@ -112,12 +112,11 @@ class Bench:
         return pruned(self.model, selection.kept, selection.top_k)
 
     def accuracy(self, folder: Path, domain: str) -> float:
-        """Return a checkpoint's accuracy on a domain, by the road of `eval`."""
-        task = parse_task(None, self.questions(domain))
-        results, _ = evaluate_task(
-            EvaluateRequest(model=str(folder), task=task, device="cpu", batch_size=16)
+        """Return a checkpoint's accuracy on a domain, as `eval` measures it."""
+        scored = evaluate(
+            folder, examples=self.questions(domain), device="cpu", batch_size=16
         )
-        return round(results.value, 6)
+        return round(scored.results.value, 6)
 
 
 def measure_whole(bench: Bench) -> Cell:

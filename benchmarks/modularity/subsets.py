@@ -11,18 +11,9 @@ from typing import Any
 
 from windows import CONTEXT
 
-from emo_prune import (
-    SelectRequest,
-    parse_keep,
-    parse_task,
-    plan_selection,
-    select_experts,
-    write_plan,
-)
+from emo_prune import Selection, export, select
 from emo_prune.architectures import ARCHITECTURES
-from emo_prune.routing.blocks import moe_blocks, prune_in_place
-from emo_prune.selection import Selection
-from emo_prune.tasks import TaskOptions
+from emo_prune.routing import moe_blocks, prune_in_place
 
 _SPARE = 8  # tokens: a text that was cut may be divided into tokens a little otherwise
 
@@ -46,21 +37,20 @@ class Selector:
     def _select(
         self, examples: Path, keep: int, score: str, greedy: bool, seed: int
     ) -> Selection:
-        request = SelectRequest(
-            model=str(self.checkpoint),
-            task=parse_task(None, examples),
-            keep=parse_keep(str(keep)),
-            options=TaskOptions(seed=seed),
-            num_examples=None,
+        return select(
+            model=self.checkpoint,
+            examples=examples,
+            keep=keep,
+            seed=seed,
+            num_examples="all",
             score=score,
             greedy=greedy,
             stream=False,
         )
-        return select_experts(request)[0]
 
     def export(self, selection: Selection, output: Path) -> None:
         """Write the subset's checkpoint."""
-        write_plan(plan_selection(selection, model=str(self.checkpoint)), output)
+        export(selection, model=self.checkpoint, output=output)
 
 
 def write_calibration(file: Path, texts: Sequence[str], tokenizer: Any) -> None:

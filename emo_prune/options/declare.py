@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import functools
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -433,6 +434,7 @@ def verb(
             return run(options(*args, **kwargs))
 
         functools.update_wrapper(call, run)
+        call.__doc__ = "\n\n".join([inspect.getdoc(run) or "", _parameters(options)])
         signature = inspect.signature(options)
         attributes: Mapping[str, object] = {
             "options": options,
@@ -446,3 +448,21 @@ def verb(
         return typing.cast("Verb[P, O_co, R]", call)
 
     return wrap
+
+
+def _parameters(options: Any) -> str:
+    """Return the part of a docstring that tells of the parameters."""
+    lines = ["Parameters:"]
+    for one in declared(options):
+        # not the names themselves: those of other packages would have to be looked up
+        names = (one.option.choices or "").rpartition(":")[2]
+        text = one.option.help.replace("{choices}", f"what `{names}()` says")
+        text = f"{one.name}: {_PLACE.sub(_worded, text)}"
+        lines += textwrap.wrap(
+            text, 88, initial_indent="    ", subsequent_indent=" " * 8
+        )
+    return "\n".join(lines)
+
+
+def _worded(found: re.Match[str]) -> str:
+    return f"`{found[1]}={found[2]}`" if found[2] else f"`{found[1]}`"

@@ -16,7 +16,7 @@ from rich.table import Table
 from emo_prune.artifacts import Document, Part, Positive
 from emo_prune.errors import EmoPruneError, Parameter, ReportError, SettingsError
 from emo_prune.reports.terminal import new_table
-from emo_prune.sweeps.document import Cell, Row, Sweep, mean_cell
+from emo_prune.sweeps import Cell, Row, Sweep, mean_cell
 from emo_prune.tasks import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 
 EXAMPLE = "benchmarks/published/emo.json"
@@ -193,7 +193,7 @@ def _table(
     columns: Collection[int],
 ) -> Table:
     table = new_table(
-        f"{sweep.model['name']} and, as published, {name}: {benchmark}",
+        f"{sweep.model.name} and, as published, {name}: {benchmark}",
         "experts kept",
         "this model",
         "drop",
@@ -230,7 +230,7 @@ def _caveats(
         "frequency and probability stand beside their greedy choice by probability on "
         "all calibration examples"
     )
-    own = (sweep.settings["protocol"], sweep.settings["answer"])
+    own = (sweep.settings.protocol, sweep.settings.answer)
     theirs = (published.settings.protocol, published.settings.answer)
     if benchmark != "gsm8k" and own != theirs:
         yield (
@@ -273,7 +273,7 @@ def _nearest(
 
 def _share(sweep: Sweep, row: Row) -> float:
     kept = row.num_experts
-    return 1.0 if kept is None else kept / int(sweep.model["num_experts"])
+    return 1.0 if kept is None else kept / sweep.model.num_experts
 
 
 def _label(row: Row) -> str:

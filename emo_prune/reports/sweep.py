@@ -11,15 +11,10 @@ from rich.table import Table
 from emo_prune.evaluation.figures import metric_name
 from emo_prune.evaluation.statistics import CONFIDENCE, two_sided
 from emo_prune.reports.terminal import new_table
-from emo_prune.sweeps.document import Cell, Row, Sweep
+from emo_prune.sweeps import Cell, Row, Sweep
 from emo_prune.units import format_bytes
 
 _COLUMNS = 6  # side by side; more tasks go into a table below
-
-
-def rows_of(sweep: Sweep) -> list[Row]:
-    """Return the full model, its subsets, and the other models."""
-    return [sweep.full, *sweep.subsets, *sweep.others]
 
 
 def row_label(sweep: Sweep, row: Row, *, sized: bool = True) -> str:
@@ -144,14 +139,14 @@ def _accuracy(sweep: Sweep, columns: range) -> Table:
     first = columns.start == 0
     names = [task_names(sweep)[i] for i in columns]
     table = new_table(
-        f"{sweep.model['name']}: {metrics_of(sweep)} by budget and task"
+        f"{sweep.model.name}: {metrics_of(sweep)} by budget and task"
         + ("" if first else " (continued)"),
         "experts kept",
         *(("mean", "drop") if first else ()),
         *names,
     )
     previous = None
-    for row in rows_of(sweep):
+    for row in sweep.rows:
         if previous is not None and _section(row) != _section(previous):
             table.add_section()
         head = [_value(sweep, row.mean), _drop(row.mean)] if first else []
@@ -170,7 +165,7 @@ def _accuracy(sweep: Sweep, columns: range) -> Table:
 def _frontier(sweep: Sweep) -> Table:
     """Return every model by its bytes; those that nothing smaller equals are marked."""
     table = new_table(
-        f"{sweep.model['name']}: memory and {metrics_of(sweep)}",
+        f"{sweep.model.name}: memory and {metrics_of(sweep)}",
         "model",
         "on disk",
         "of full",
@@ -178,7 +173,7 @@ def _frontier(sweep: Sweep) -> Table:
         "95 %",
         "",
     )
-    rows = sorted(rows_of(sweep), key=lambda row: row.num_bytes)
+    rows = sorted(sweep.rows, key=lambda row: row.num_bytes)
     for row in rows:
         table.add_row(
             row_label(sweep, row),

@@ -1,18 +1,23 @@
-"""What a sweep over tasks, budgets and scores found, and its JSON form."""
+"""`sweep.json`: what a sweep over tasks, budgets and scores found."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
-from importlib import resources
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from emo_prune.artifacts import plain
-from emo_prune.errors import StaleRun
-from emo_prune.evaluation.compare import compare
-from emo_prune.evaluation.results import Results
+from msgspec import Meta
+from msgspec.structs import replace
+
+from emo_prune.artifacts import (
+    Count,
+    Document,
+    Part,
+    Positive,
+    Sha256,
+    data_frame,
+    html_table,
+)
+from emo_prune.errors import EmoPruneError, ReportError
 from emo_prune.evaluation.statistics import (
     CONFIDENCE,
     Estimate,
@@ -20,16 +25,34 @@ from emo_prune.evaluation.statistics import (
     mean_of,
     two_sided,
 )
-from emo_prune.files import readable_json
+from emo_prune.facts import SourceModel, Versions
 
-SCHEMA = "emo-prune/sweep/1"
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweptTask:
+class SweepSettings(Part, frozen=True, kw_only=True):
+    """What decides prompts and choices.
+
+    seed: chooses calibration examples and random experts. limit: documents of each
+    lm-eval task; None is all.
+    """
+
+    answer: Literal["letter", "text"]
+    protocol: Literal["standard", "emo"]
+    seed: Count
+    limit: Positive | None
+    lower_top_k: bool
+    dtype: str
+
+
+class SweptTask(Part, frozen=True, kw_only=True):
     """A column: one task, with the figures that its results have in common.
 
-    `in_mean`: whether it counts in the mean over tasks (`other` of MMLU does not).
+    name: canonical, such as mmlu:math. short: as a heading. in_mean: whether it counts
+    in the mean over tasks (`other` of MMLU does not, unless it is alone). n: questions
+    scored. prompts_sha256: of every string the full model was given. documents_sha256:
+    of every document's hash and gold answer.
     """
 
     name: str
@@ -37,164 +60,155 @@ class SweptTask:
     in_mean: bool
     metric: str
     higher_is_better: bool
-    n: int
-    num_fewshot: int
-    prompts_sha256: str
-    documents_sha256: str
+    n: Positive
+    num_fewshot: Count
+    prompts_sha256: Sha256
+    documents_sha256: Sha256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweptCalibration:
-    """What one task's experts were chosen on; `size` is the number asked for."""
+class SweptCalibration(Part, frozen=True, kw_only=True):
+    """What one task's experts were chosen on.
+
+    size: the number of examples that was asked for, or all; num_examples: as many as
+    there were.
+    """
 
     task: str
     size: str
-    num_examples: int
-    num_tokens: int
-    tokens_sha256: str
+    num_examples: Positive
+    num_tokens: Positive
+    tokens_sha256: Sha256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweptBudget:
-    """How many experts stay in each layer, and the bytes of the weights that do."""
+class SweptBudget(Part, frozen=True, kw_only=True):
+    """How many experts stay in each layer, shared ones included.
+
+    keep: as asked for. num_bytes: of the weights that an export would hold.
+    """
 
     keep: str
-    num_experts: int
-    num_experts_per_tok: int
-    num_bytes: int
+    num_experts: Positive
+    num_experts_per_tok: Positive
+    num_bytes: Positive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Cell(Part, frozen=True, kw_only=True):
     """One model on one task, or the mean over tasks (`task` None).
 
     `difference` is against the full model on the same questions and `interval` its
     paired 95 % interval, in points (bits per byte and the like in their own unit);
     `recovery` is in per cent. All three are None for the full model itself.
+    selection_sha256: of the selection.json that `select` would write.
     """
 
     task: str | None
     value: float
     stderr: float | None
-    n: int
+    n: Positive
     difference: float | None = None
     interval: tuple[float, float] | None = None
     recovery: float | None = None
     selection_sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Part, frozen=True, kw_only=True):
     """A model on every task: the full one, a budget's subsets, or another model.
 
     A subset is one of each task: `keep`, `num_experts`, `score` and `calibration` (the
     size asked for) are None for what is no subset. `mean` is None if the tasks' figures
-    rise for some and fall for others.
+    rise for some and fall for others. num_bytes: of the weights.
     """
 
     model: str
-    num_bytes: int
-    keep: str | None
-    num_experts: int | None
-    score: str | None
-    calibration: str | None
-    cells: tuple[Cell, ...]
+    num_bytes: Positive
+    keep: str | None = None
+    num_experts: Positive | None = None
+    score: str | None = None
+    calibration: str | None = None
+    cells: Annotated[tuple[Cell, ...], Meta(min_length=1)]
     mean: Cell | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
-    """A sweep: `full`, then a row for each budget, score and size of calibration."""
+class Sweep(Document, frozen=True, kw_only=True, tag="emo-prune/sweep/1"):
+    """A sweep: the full model, then a row for each score, size and budget.
 
-    model: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    tasks: tuple[SweptTask, ...]
+    calibrations: for each task one of each size. subsets: for each score, each size of
+    calibration and each budget. others: the models given by `also`.
+    """
+
+    error: ClassVar[type[EmoPruneError]] = ReportError
+    made_by: ClassVar[str] = "sweep"
+
+    model: SourceModel
+    settings: SweepSettings
+    tasks: Annotated[tuple[SweptTask, ...], Meta(min_length=1)]
     calibrations: tuple[SweptCalibration, ...]
-    budgets: tuple[SweptBudget, ...]
-    scores: tuple[str, ...]
+    budgets: Annotated[tuple[SweptBudget, ...], Meta(min_length=1)]
+    scores: Annotated[tuple[str, ...], Meta(min_length=1)]
     full: Row
     subsets: tuple[Row, ...]
     others: tuple[Row, ...]
-    versions: Mapping[str, str]
+    versions: Versions
 
-    def to_json(self) -> str:
-        """Return the text of sweep.json, which `sweep.schema.json` describes."""
-        return readable_json({"schema": SCHEMA, **plain(asdict(self))})
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.cells) != len(self.tasks):
+                raise ValueError(
+                    f"{row.model} has {len(row.cells)} cells for "
+                    f"{len(self.tasks)} tasks"
+                )
 
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Sweep:
-        """Read a JSON object that the schema holds for."""
-        own = {field.name: value[field.name] for field in fields(cls)}
-        return cls(
-            **own
-            | {
-                "tasks": tuple(SweptTask(**one) for one in value["tasks"]),
-                "calibrations": tuple(
-                    SweptCalibration(**one) for one in value["calibrations"]
-                ),
-                "budgets": tuple(SweptBudget(**one) for one in value["budgets"]),
-                "scores": tuple(value["scores"]),
-                "full": _row(value["full"]),
-                "subsets": tuple(map(_row, value["subsets"])),
-                "others": tuple(map(_row, value["others"])),
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The full model, its subsets, and the other models."""
+        return (self.full, *self.subsets, *self.others)
+
+    def to_pandas(self) -> DataFrame:
+        """Return a table with a line for each of `rows`, as a pandas DataFrame.
+
+        Columns: model, keep, num_experts, score, calibration, num_bytes; each task's
+        value, by its short name; mean.
+
+        Raises:
+            ReportError: pandas is not installed.
+        """
+        facts = ("model", "keep", "num_experts", "score", "calibration", "num_bytes")
+        return data_frame([
+            {
+                **{name: getattr(row, name) for name in facts},
+                **dict(zip(self._columns, self._values(row), strict=True)),
             }
+            for row in self.rows
+        ])  # fmt: skip
+
+    def __repr__(self) -> str:
+        return (
+            f"Sweep({self.model.name} on {len(self.tasks)} tasks, "
+            f"{len(self.subsets)} subsets, {len(self.others)} other models)"
         )
 
-
-@cache
-def sweep_schema() -> dict[str, Any]:
-    """Return the JSON Schema of sweep.json, as shipped in the package."""
-    file = resources.files("emo_prune.sweeps") / "sweep.schema.json"
-    schema: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return schema
-
-
-def swept_task(name: str, short: str, in_mean: bool, full: Results) -> SweptTask:
-    """Return a task's column, from the full model's results."""
-    return SweptTask(
-        name=name,
-        short=short,
-        in_mean=in_mean,
-        metric=full.metric,
-        higher_is_better=full.higher_is_better,
-        n=full.n,
-        num_fewshot=full.settings.num_fewshot,
-        prompts_sha256=full.prompts_sha256,
-        documents_sha256=full.documents_sha256,
-    )
-
-
-def full_cell(task: SweptTask, full: Results) -> Cell:
-    """Return the full model's cell of a task."""
-    return Cell(task=task.name, value=full.value, stderr=full.stderr, n=full.n)
-
-
-def compared_cell(
-    task: SweptTask, results: Results, full: Results, selection_sha256: str | None
-) -> Cell:
-    """Return a cell with its difference from the full model's.
-
-    Raises:
-        StaleRun: the two have answered other documents.
-    """
-    if results.documents_sha256 != full.documents_sha256:
-        raise StaleRun(
-            "the data of a task changed while the sweep was interrupted",
-            where=task.name,
-            got="results on other documents than the full model's",
-            hint="start over with --force, or choose another place with -o",
+    def _repr_html_(self) -> str:
+        names = ("model", "keep", "score", "calibration")
+        return html_table(
+            (*names, *self._columns),
+            [
+                [
+                    *(getattr(row, name) or "" for name in names),
+                    *("" if x is None else f"{x:.4f}" for x in self._values(row)),
+                ]
+                for row in self.rows
+            ],
         )
-    head = compare(results, full).headline
-    return Cell(
-        task=task.name,
-        value=results.value,
-        stderr=results.stderr,
-        n=results.n,
-        difference=head.difference,
-        interval=head.interval,
-        recovery=head.recovery,
-        selection_sha256=selection_sha256,
-    )
+
+    @property
+    def _columns(self) -> list[str]:
+        return [*(task.short for task in self.tasks), "mean"]
+
+    def _values(self, row: Row) -> list[float | None]:
+        return [
+            *(cell.value for cell in row.cells),
+            None if row.mean is None else row.mean.value,
+        ]
 
 
 def mean_cell(
@@ -209,7 +223,9 @@ def mean_cell(
     counted = [(task, cell) for task, cell in pairs if task.in_mean]
     if len({task.higher_is_better for task, _ in counted}) != 1:
         return None
-    head = mean_of([_estimate(cell) for _, cell in counted])
+    head = mean_of([
+        Estimate(value=cell.value, stderr=cell.stderr, n=cell.n) for _, cell in counted
+    ])  # fmt: skip
     found = Cell(task=None, value=head.value, stderr=head.stderr, n=head.n)
     if full is None:
         return found
@@ -223,23 +239,6 @@ def mean_cell(
         interval=interval(apart.value, apart.stderr),
         recovery=100 * part / whole if whole else None,
     )
-
-
-def _row(value: Mapping[str, Any]) -> Row:
-    mean = value["mean"]
-    cells = tuple(map(_cell, value["cells"]))
-    return Row(
-        **dict(value) | {"cells": cells, "mean": None if mean is None else _cell(mean)}
-    )
-
-
-def _cell(value: Mapping[str, Any]) -> Cell:
-    ends = value["interval"]
-    return Cell(**dict(value) | {"interval": None if ends is None else tuple(ends)})
-
-
-def _estimate(cell: Cell) -> Estimate:
-    return Estimate(value=cell.value, stderr=cell.stderr, n=cell.n)
 
 
 def _difference(cell: Cell) -> Estimate:

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,14 @@ import jsonschema
 import pytest
 
 from benchmarks.worlds import checkpoint, count_questions, questions, write_questions
+from emo_prune.artifacts import json_schema
 from emo_prune.checkpoint import open_checkpoint
-from emo_prune.errors import SettingsError
-from emo_prune.evaluation import sweep_schema
+from emo_prune.errors import ReportError, SettingsError
+from emo_prune.evaluation import Scorer
 from emo_prune.files import sha256_text
-from emo_prune.sweeps.tasks import sweep_tasks
+from emo_prune.options import SweepOptions
+from emo_prune.progress import Advance, Silent
+from emo_prune.sweeps import Sweep, sweep, sweep_tasks
 from tests.cli.conftest import Files, Run, own
 from tests.tiny_models import save_tiny
 
@@ -32,7 +37,7 @@ def swept(run: Run, model: Path, *options: object) -> Any:
     """Run a sweep and return what it wrote, which the schema describes."""
     made = run("sweep", "-m", model, *options, "--json")
     assert made.code == 0, made.err
-    jsonschema.validate(made.json, sweep_schema())
+    jsonschema.validate(made.json, json_schema("emo-prune/sweep/1"))
     return made.json
 
 
@@ -94,20 +99,26 @@ def test_a_cell_is_what_select_and_eval_say_and_its_bytes_are_the_exports(
     assert [one["num_experts"] for one in found["budgets"]] == [4, 6]
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(
+def test_stopped_at_random_moments_it_ends_with_the_same_bytes(
     run: Run, emo: Path, two_tasks: tuple[object, ...]
 ) -> None:
     options = (*two_tasks, "-k", "4,6", "--scores", "frequency,random")
     swept(run, emo, *options, "-o", "whole")
     command = [sys.executable, "-m", "emo_prune", "sweep", "-m", emo, *options]
     moments = random.Random(0)
-    for least in (1, 5, 9):  # files of finished work
-        process = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    stops = {1: signal.SIGINT, 4: signal.SIGKILL, 7: signal.SIGTERM, 9: signal.SIGKILL}
+    codes = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+    for least, stop in stops.items():  # files of finished work
+        process = subprocess.Popen(
+            list(map(str, command)), stderr=subprocess.PIPE, text=True
+        )
         while len(list(STATE.glob("tasks/*/[!.]*"))) < least and process.poll() is None:
             time.sleep(0.001)
         time.sleep(moments.random() * 0.1)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(stop)
+        _, said = process.communicate()
+        assert process.returncode == codes[stop]
+        assert "Traceback" not in said
     done = {p: p.stat().st_mtime_ns for p in STATE.glob("tasks/*/*-*-*.json")}
     finished = run("sweep", "-m", emo, *options)
     assert finished.code == 0, finished.err
@@ -140,10 +151,7 @@ def test_interrupted_by_hand_it_says_how_to_go_on_and_lets_nobody_else_in(
     two_tasks: tuple[object, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from emo_prune.evaluation import scoring
-    from emo_prune.sweeps import bench as sweep_bench
-
-    score = scoring.score_named
+    score = Scorer.score
     calls: list[int] = []
     command = ("sweep", "-m", emo, *two_tasks, "-k", "4")
 
@@ -157,12 +165,92 @@ def test_interrupted_by_hand_it_says_how_to_go_on_and_lets_nobody_else_in(
             raise KeyboardInterrupt
         return score(*arguments)
 
-    monkeypatch.setattr(sweep_bench, "score_named", interrupted)
+    monkeypatch.setattr(Scorer, "score", interrupted)
     stopped = run(*command)
     assert stopped.code == 130
     assert "the same command goes on" in stopped.err
-    monkeypatch.setattr(sweep_bench, "score_named", score)
+    monkeypatch.setattr(Scorer, "score", score)
     assert "2 cells to score" in run(*command).err
+
+
+class Interrupted:
+    """Gone, it sends the process a signal: what that raises here, Python loses."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self.number)
+
+
+class Hearing(Silent):
+    """Calls a function at a moment: so many steps and advances from the start."""
+
+    def __init__(self, moment: int, then: Callable[[], object]) -> None:
+        self.left = moment
+        self.then = then
+
+    def say(self, text: str) -> None:
+        del text
+        self.left -= 1
+        if self.left == 0:
+            self.then()
+
+    @contextmanager
+    def track(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+        del label, total, unit
+        yield lambda _: self.say("")
+
+
+@pytest.mark.parametrize("moment", [2, 5, 8, 13, 20, 28])
+def test_an_interruption_that_python_loses_ends_the_sweep(
+    emo: Path,
+    example_files: Files,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: int,
+) -> None:
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: lost.append(told.exc_type))
+    options: dict[str, Any] = {
+        "model": emo,
+        "examples": example_files[0],
+        "test": example_files[1],
+        "keep": [4, 6],
+    }
+    hearing = Hearing(moment, lambda: Interrupted(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        sweep(**options, output="out", progress=hearing)
+    assert lost == [KeyboardInterrupt]
+    assert hearing.left <= 0
+    after = hearing.left
+    assert after > -6, "the rest was computed"
+    assert not Path("out/sweep.json").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    done = {p: p.stat().st_mtime_ns for p in Path("out").rglob("*-*-*.json")}
+    finished = sweep(**options, output="out")
+    assert finished == sweep(**options)
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items())
+
+
+def test_a_termination_that_python_loses_ends_the_command(
+    run: Run, emo: Path, two_tasks: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    score = Scorer.score
+
+    def interrupted(*arguments: Any) -> Any:
+        found = score(*arguments)
+        Interrupted(signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(Scorer, "score", interrupted)
+    command = ("sweep", "-m", emo, *two_tasks, "-k", "4")
+    stopped = run(*command)
+    assert stopped.code == 128 + signal.SIGTERM
+    assert "the same command goes on" in stopped.err
+    monkeypatch.setattr(Scorer, "score", score)
+    assert "3 cells to score" in run(*command).err
 
 
 @pytest.mark.slow
@@ -259,6 +347,68 @@ def test_a_damaged_cell_is_named(
     assert SWEEP.read_bytes() == before
 
 
+HOSTILE = {
+    "100,000 levels": b"[" * 100_000,
+    "a number of 5,000 digits": b'{"schema": ' + b"9" * 5000 + b"}",
+    "a number of 400 digits": b'{"schema": ' + b"9" * 400 + b"}",
+    "a list": b"[]",
+    "nothing": b"",
+    "no UTF-8": b"\xff\xfe{}",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_of_an_interrupted_sweep_is_named(
+    run: Run, emo: Path, example_files: Files, content: bytes
+) -> None:
+    command = ("sweep", "-m", emo, *own(example_files), "-k", "4")
+    assert run(*command).code == 0
+    files = [
+        STATE / "run.json",
+        *STATE.glob("tasks/*/*.json"),
+        *STATE.glob("tasks/*/*.safetensors"),
+    ]
+    assert len(files) == 5
+    for file in files:
+        before = file.read_bytes()
+        file.write_bytes(content)
+        refused = run(*command)
+        assert refused.code == 1, refused.err
+        assert file.name in refused.err
+        assert "--force" in refused.err
+        assert "loading" not in refused.err
+        file.write_bytes(before)
+    SWEEP.write_bytes(content)
+    with pytest.raises(ReportError, match=r"sweep\.json"):
+        Sweep.load(SWEEP)
+    assert run(*command).code == 0
+
+
+def test_python_gets_a_document_and_keeps_nothing_unless_told(
+    emo: Path, example_files: Files, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(example_files[0].parent))
+    found = sweep(
+        model=emo,
+        examples=f"~/{example_files[0].name}",
+        test=[example_files[1]],
+        keep=[0.5, 6],
+        scores=["frequency", "random"],
+        calibration=3,
+    )
+    assert list(workplace.iterdir()) == []
+    table = found.to_pandas()
+    assert list(table["keep"][1:]) == ["0.5", "6"] * 2
+    assert list(table[found.tasks[0].short]) == [r.cells[0].value for r in found.rows]
+    assert repr(found) == "Sweep(tiny-emo on 1 tasks, 4 subsets, 0 other models)"
+    assert "<td>random</td>" in found._repr_html_()
+    file = found.save(workplace / "sweep.json")
+    assert Sweep.load(file) == found
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ReportError, match="pandas"):
+        found.to_pandas()
+
+
 def test_models_of_other_kinds_stand_beside_the_subsets(
     run: Run, emo: Path, example_files: Files, tmp_path: Path
 ) -> None:
@@ -326,8 +476,8 @@ def test_benchmarks_that_changed_meanwhile_are_not_compared(
 
 
 def test_mmlu_stands_for_its_categories() -> None:
-    assert len(sweep_tasks("mmlu")) == 17
-    tasks = sweep_tasks("math, mmlu-pro,gsm8k")
+    assert len(sweep_tasks(SweepOptions(tasks="mmlu"))) == 17
+    tasks = sweep_tasks(SweepOptions(tasks="math, mmlu-pro,gsm8k"))
     assert len(tasks) == 16
     assert [tasks[0].name, tasks[-1].name] == ["mmlu:math", "gsm8k"]
 
@@ -342,32 +492,51 @@ def test_mmlu_stands_for_its_categories() -> None:
     ],
 )
 def test_tasks_that_cannot_be_told_apart_or_scored_are_refused(
-    names: str | None, examples: list[str], tests: list[str], said: str
+    emo: Path,
+    workplace: Path,
+    names: str | None,
+    examples: list[str],
+    tests: list[str],
+    said: str,
 ) -> None:
+    for file in map(Path, (*examples, *tests)):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
     with pytest.raises(SettingsError, match=said):
-        sweep_tasks(
-            names, [Path(one) for one in examples], [Path(one) for one in tests]
-        )
+        sweep(model=emo, tasks=names, examples=examples, test=tests)
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("changed", "said"),
     [
-        (["--keep", "1"], "fewer experts than the router needs"),
-        (["--keep", ","], "the list is empty"),
-        (["--scores", "frequency,luck"], "no such score"),
-        (["--calibration", "none"], "--calibration"),
-        (["--also", "nowhere"], "nowhere"),
-        (["-m", ".", "-o", "here"], "into the checkpoint"),
+        ({"--keep": "1"}, "fewer experts than the router needs"),
+        ({"--keep": "4,99"}, "more experts than the model has"),
+        ({"--keep": ","}, "the list is empty"),
+        ({"--keep": "4,half"}, "--keep"),
+        ({"--scores": "frequency,luck"}, "no such score"),
+        ({"--calibration": "none"}, "--calibration"),
+        ({"--calibration": "1,9" + "9" * 5000}, "--calibration"),
+        ({"--also": "nowhere"}, "nowhere"),
+        ({"--test": "missing.jsonl"}, "missing.jsonl"),
+        ({"--device": "tpu"}, "--device"),
+        ({"--dtype": "int3"}, "--dtype"),
+        ({"-m": ".", "-o": "here"}, "into the checkpoint"),
+        ({"--compare-paper": "figures.json"}, "FILE:NAME"),
     ],
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_what_cannot_be_swept_is_refused_before_a_model_is_loaded(
-    run: Run, emo: Path, example_files: Files, extra: list[str], said: str
+    run: Run, emo: Path, example_files: Files, changed: dict[str, str], said: str
 ) -> None:
-    refused = run("sweep", "-m", emo, *own(example_files), "-k", "4", *extra)
+    calibration, test = example_files
+    given = {"-m": emo, "--examples": calibration, "--test": test, "--keep": "4"}
+    refused = run(
+        "sweep", *(part for item in (given | changed).items() for part in item)
+    )
     assert refused.code == 1
     assert said in refused.err
     assert "loading" not in refused.err
+    assert "building" not in refused.err
     assert not SWEEP.exists()
 
 

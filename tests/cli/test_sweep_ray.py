@@ -15,17 +15,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from emo_prune.evaluation.subject import subject
 from safetensors.torch import load_file, save_file
 
 from emo_prune.architectures.opening import open_local
 from emo_prune.errors import BadExamples, CheckpointError, SweepError
+from emo_prune.evaluation import scored_model
+from emo_prune.facts import SCORING
 from emo_prune.files import versions
-from emo_prune.sweeps.bench import Score
-from emo_prune.sweeps.cells import CellOptions
-from emo_prune.sweeps.rows import PACKAGES
-from emo_prune.sweeps.tasks import sweep_tasks
-from emo_prune.sweeps.worker import Site, Worker
+from emo_prune.options import ScoringOptions, SweepOptions
+from emo_prune.sweeps import sweep_tasks
+from emo_prune.sweeps.ray_workers import Assigned, RayWorker
+from emo_prune.sweeps.work import Score
 from emo_prune.tasks import TaskOptions
 from tests.cli.conftest import Files, Run, own
 from tests.tiny_models import save_tiny
@@ -57,7 +57,7 @@ def workers() -> Iterator[psutil.Process]:
     """Actors at work below this process."""
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.name().startswith("ray::Worker"):
+            if process.name().startswith("ray::RayWorker"):
                 yield process
         except psutil.NoSuchProcess:
             continue
@@ -241,36 +241,38 @@ def test_without_ray_the_extra_is_named(
     assert "emo-prune[ray]" in refused.err
 
 
-def order_of(emo: Path, files: Files) -> tuple[Site, Score]:
+def assigned(emo: Path, files: Files) -> tuple[Assigned, Score]:
     """What a worker is told, the documents' hash being made up."""
     _, identity = open_local(str(emo))
-    whole = subject(str(emo))
-    site = Site(
-        whole=whole,
+    model = scored_model(str(emo))
+    told = Assigned(
+        model=model,
         identity=identity,
-        options=CellOptions(options=TaskOptions()),
-        versions=versions(*PACKAGES),
+        prompts=TaskOptions(),
+        scoring=ScoringOptions(),
+        versions=versions(*SCORING),
     )
-    (task,) = sweep_tasks(None, [files[0]], [files[1]])
+    (task,) = sweep_tasks(SweepOptions(examples=files[0], test=files[1]))
     score = Score(
-        subject=whole, task=task, selection=None, name="tiny", sha256="sha256:0"
+        model=model, task=task, selection=None, name="tiny", sha256="sha256:0"
     )
-    return site, score
+    return told, score
 
 
 def test_a_worker_names_what_it_does_not_have(
     emo: Path, example_files: Files, tmp_path: Path
 ) -> None:
-    site, order = order_of(emo, example_files)
-    gone = replace(order, subject=replace(site.whole, folder=tmp_path / "gone"))
+    told, score = assigned(emo, example_files)
+    gone = replace(score, model=replace(told.model, folder=tmp_path / "gone"))
     with pytest.raises(CheckpointError, match="no such folder"):
-        Worker(site).run(0, gone)
+        RayWorker(told).run(0, gone)
     with pytest.raises(CheckpointError, match="another model"):
-        Worker(replace(site, identity="sha256:1")).run(0, order)
+        RayWorker(replace(told, identity="sha256:1")).run(0, score)
     with pytest.raises(SweepError, match="other versions"):
-        Worker(replace(site, versions={"torch": "0"})).run(0, order)
+        RayWorker(replace(told, versions={"torch": "0"})).run(0, score)
     with pytest.raises(SweepError, match="not the same on all machines"):
-        Worker(site).run(0, order)
-    elsewhere = replace(order.task.scored, examples=tmp_path / "gone.jsonl")
+        RayWorker(told).run(0, score)
+    scored = replace(score.task.scored, examples=tmp_path / "gone.jsonl")
+    elsewhere = replace(score, task=replace(score.task, scored=scored))
     with pytest.raises(BadExamples, match=r"gone\.jsonl"):
-        Worker(site).run(0, replace(order, task=replace(order.task, scored=elsewhere)))
+        RayWorker(told).run(0, elsewhere)

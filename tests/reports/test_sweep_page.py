@@ -15,14 +15,13 @@ from rich.console import Console
 from emo_prune.errors import ReportError
 from emo_prune.reports.page import find_artifacts
 from emo_prune.reports.sweep import sweep_tables
-from emo_prune.sweeps.document import Sweep
+from emo_prune.sweeps import Sweep
 from tests.reports.conftest import REAL, Edited, html_of, one_size, pictures
 from tests.reports.test_page import Reader, numbers
 
 
 def test_reading_a_sweep_and_writing_it_gives_the_same_bytes() -> None:
-    text = REAL.read_text()
-    assert Sweep.from_dict(json.loads(text)).to_json() == text
+    assert Sweep.load(REAL).to_text() == REAL.read_text()
 
 
 def test_every_number_of_every_cell_is_on_the_page() -> None:
@@ -49,7 +48,7 @@ def test_a_cell_is_tinted_if_its_interval_lies_below_zero(edited: Edited) -> Non
 
 def test_the_frontier_is_that_of_the_terminal(edited: Edited) -> None:
     file = edited(one_size)
-    sweep = Sweep.from_dict(json.loads(file.read_text()))
+    sweep = Sweep.load(file)
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(sweep_tables(sweep))
     told = re.findall(

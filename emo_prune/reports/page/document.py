@@ -30,7 +30,7 @@ from emo_prune.reports.page.section import Render, Section, unbroken
 from emo_prune.reports.page.selection import selection_section
 from emo_prune.reports.page.sweep import sweep_section
 from emo_prune.selection import Selection
-from emo_prune.sweeps.document import Sweep
+from emo_prune.sweeps import Sweep
 from emo_prune.version import __version__
 
 KINDS: Mapping[type, Render] = {

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from emo_prune.artifacts import Count, Document, Part, Positive, Sha256
-from emo_prune.errors import ReportError
 from emo_prune.facts import Versions
 
 
@@ -70,23 +69,7 @@ class CarvingRecord(Document, frozen=True, kw_only=True, tag="emo-prune/carving/
 def reader(schema: str) -> type[Document] | Any:
 
     kinds = {str(t.schema): t for t in (CarvingRecord, PretrainRecord)}
-    return kinds.get(schema) or {"emo-prune/sweep/1": SweepReader}.get(schema)
-
-
-class SweepReader:
-    @classmethod
-    def from_value(cls, value: Any, where: object) -> Any:
-        import fastjsonschema
-
-        from emo_prune.sweeps.document import Sweep, sweep_schema
-
-        try:
-            fastjsonschema.compile(sweep_schema())(value)
-        except fastjsonschema.JsonSchemaValueException as problem:
-            raise ReportError(
-                "the sweep breaks its schema", where=where, got=problem.message
-            ) from None
-        return Sweep.from_dict(value)
+    return kinds.get(schema)
 
 
 class Source(Part, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emo_prune.errors import Command, ReportError
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.markup import (
     NONE,
@@ -32,13 +31,12 @@ from emo_prune.reports.sweep import (
     metrics_of,
     on_frontier,
     row_label,
-    rows_of,
     share_of_bytes,
     sizes_of,
     task_names,
     task_scale,
 )
-from emo_prune.sweeps.document import Cell, Row, Sweep
+from emo_prune.sweeps import Cell, Row, Sweep
 from emo_prune.units import format_bytes
 
 _TINTS = (2.0, 5.0, 15.0)  # points lost, from one tint to the next
@@ -54,16 +52,11 @@ _FRONTIER = (
 
 
 def sweep_section(artifact: Artifact[Sweep], beside: Sequence[object]) -> Section:
-    """Return the table of budgets and tasks, what size costs, and the frontier.
-
-    Raises:
-        ReportError: a row does not have a cell for each task.
-    """
+    """Return the table of budgets and tasks, what size costs, and the frontier."""
     del beside
     sweep = artifact.value
-    _refuse_ragged(sweep, artifact.name)
     return Section(
-        title=f"Sweep: {sweep.model['name']} on {len(sweep.tasks)} tasks",
+        title=f"Sweep: {sweep.model.name} on {len(sweep.tasks)} tasks",
         source=artifact.name,
         result=_result(sweep),
         headline=list(_headline(sweep)),
@@ -77,29 +70,14 @@ def sweep_section(artifact: Artifact[Sweep], beside: Sequence[object]) -> Sectio
             details("Differences, with their intervals", _differences(sweep)),
             details("Tasks", _tasks(sweep)),
             details("What experts were chosen on", _calibrations(sweep)),
-            details("Settings", facts(sweep.settings)),
+            details("Settings", facts(sweep.settings.to_dict())),
             details("Provenance", facts({
                 "sha256 of the file": artifact.sha256,
-                "model": sweep.model,
+                "model": sweep.model.to_dict(),
                 "versions": sweep.versions,
             })),
         ],
     )  # fmt: skip
-
-
-def _refuse_ragged(sweep: Sweep, name: str) -> None:
-    for row in rows_of(sweep):
-        if len(row.cells) != len(sweep.tasks):
-            raise ReportError(
-                "a row of a sweep does not have a cell for each task",
-                where=f"{name}, {row.model}",
-                got=f"{len(row.cells)} cells",
-                expected=f"{len(sweep.tasks)} tasks",
-                hint=(
-                    *("run ", Command("sweep"), " again; "),
-                    "finished cells are not computed anew",
-                ),
-            )
 
 
 def _result(sweep: Sweep) -> str:
@@ -203,7 +181,7 @@ def _accuracy(sweep: Sweep, caption: str, named: Sequence[tuple[str, Row]]) -> M
 def _differences(sweep: Sweep) -> Markup:
     """Return each subset's and model's differences from the full one, and intervals."""
     rows = []
-    for row in rows_of(sweep)[1:]:
+    for row in sweep.rows[1:]:
         cells = [_with_interval(cell) for cell in row.cells]
         mean = NONE if row.mean is None else _with_interval(row.mean)
         left = None if row.mean is None else row.mean.recovery

@@ -18,12 +18,11 @@ from emo_prune.reports.sweep import (
     metrics_of,
     on_frontier,
     row_label,
-    rows_of,
     sizes_of,
     task_names,
     task_scale,
 )
-from emo_prune.sweeps.document import Cell, Row, Sweep
+from emo_prune.sweeps import Cell, Row, Sweep
 
 _BARS = "Bars are 95 % intervals of the mean."
 _PAIRED = (
@@ -209,7 +208,7 @@ def _change_of(x: float, cell: Cell) -> Point:
 
 
 def _bounds(sweep: Sweep) -> Interval | None:
-    means = [row.mean.value for row in rows_of(sweep) if row.mean is not None]
+    means = [row.mean.value for row in sweep.rows if row.mean is not None]
     return bounds_of(means, mean_scale(sweep))
 
 
@@ -219,11 +218,11 @@ def _share_of(sweep: Sweep, row: Row) -> float:
 
 def _log_share(sweep: Sweep, num_experts: int) -> float:
     """Return the share kept, halvings being steps."""
-    return math.log2(num_experts / sweep.model["num_experts"])
+    return math.log2(num_experts / sweep.model.num_experts)
 
 
 def _percent(sweep: Sweep, num_experts: int) -> str:
-    return f"{100 * num_experts / sweep.model['num_experts']:.3g} %"
+    return f"{100 * num_experts / sweep.model.num_experts:.3g} %"
 
 
 def _examples(sweep: Sweep) -> Mapping[str | None, float]:
