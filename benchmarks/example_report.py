@@ -53,7 +53,7 @@ def main() -> None:
             Path(folder) / f"{WORLD}.jsonl")  # fmt: skip
         shutil.copy(work / "sweep.json", ROOT / "benchmarks" / "results" / "sweep.json")
         with browser(Path(folder) / "profile") as tab:
-            picture(tab, page, "report", width=1000, height=1345)
+            picture(tab, page, "report", width=1000, height=1325)
             picture(tab, page, "report-phone", width=390, height=1330, dark=True)
 
 

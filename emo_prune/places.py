@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from emo_prune.errors import OutputExists, Parameter, SettingsError
+from emo_prune.errors import ExportError, OutputExists, Parameter, SettingsError
 
 ROOT = Path("emo-prune-out")
 
@@ -121,8 +121,26 @@ def refuse_inside(file: Path, checkpoint: Path) -> None:
         )
 
 
+def refuse_unreachable(output: Path) -> None:
+    """Raise `ExportError` if a file, or a link to nowhere, stands on the way."""
+    parents = output.absolute().parents
+    there = next((path for path in parents if os.path.lexists(path)), None)
+    if there is not None and not there.is_dir():
+        raise ExportError(
+            "the output cannot be written: something on the way to it is no folder",
+            where=output,
+            got=f"{there}, {'a link' if there.is_symlink() else 'a file'}",
+            hint=("give another place as ", Parameter("output")),
+        )
+
+
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise `OutputExists` if a file is there and may not be replaced."""
+    """Raise `OutputExists` if a file is there and may not be replaced.
+
+    Raises:
+        ExportError: no file can be there.
+    """
+    refuse_unreachable(path)
     if path.is_dir() or (os.path.lexists(path) and not force):
         raise OutputExists(
             "the output exists already",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +34,17 @@ COMMANDS = {
 
 
 class Commands(TyperGroup):
-    """The commands, none of them imported before it is needed."""
+    """The commands, none of them made before it is needed."""
+
+    is_listing = False
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show the commands by their descriptions alone."""
+        self.is_listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.is_listing = False
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return their names."""
@@ -46,7 +57,10 @@ class Commands(TyperGroup):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        made: TyperCommand = import_module(f"emo_prune.cli.{module}").command
+        make = import_module(f"emo_prune.cli.{module}").command
+        if self.is_listing:
+            return TyperCommand(cmd_name, help=inspect.getdoc(make))
+        made: TyperCommand = make()
         made.name = cmd_name
         return made
 

@@ -39,13 +39,24 @@ class Running:
 
 def command(
     options: type[O], body: Callable[[O, bool], None], *, json: bool = True
-) -> TyperCommand:
-    """Return the command that makes options of what was typed and calls `body`.
+) -> Callable[[], TyperCommand]:
+    """Return what makes the command that calls `body` with options of what was typed.
 
     `body` gets them, and whether one JSON document is wanted; its docstring is the
-    help.
+    help. What choices an option has, and all that is imported to know them, is found
+    out when the command is made.
     """
 
+    def make() -> TyperCommand:
+        return _made(options, body, json)
+
+    make.__doc__ = body.__doc__
+    return make
+
+
+def _made(
+    options: type[O], body: Callable[[O, bool], None], json: bool
+) -> TyperCommand:
     def run(context: typer.Context, **values: Any) -> None:
         Running.options = options
         if Running.problem is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from typing import TYPE_CHECKING
 
 from emo_prune.cli import console
 from emo_prune.cli.command import command as command_of
-from emo_prune.exports import Exported
 from emo_prune.files import readable_json
 from emo_prune.options import ExportOptions
 from emo_prune.units import format_bytes
+
+if TYPE_CHECKING:
+    from emo_prune.exports import Exported
 
 
 def _export(options: ExportOptions, as_json: bool) -> None:

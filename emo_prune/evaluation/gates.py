@@ -167,45 +167,51 @@ def _smallest_seen(verdict: Verdict) -> str:
     return f"{verdict.detectable:.2f} {verdict.unit} as the smallest loss that is seen"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """A gate's figures, in its unit; see `Verdict`."""
-
-    unit: str
-    limit: float
-    judged: float | None
-    guarded: float
-    detectable: float | None
-    met: bool
-    figures: str
-    rule: str
-
-    def verdict(self, gate: GateName, comparison: Comparison, gates: Gates) -> Verdict:
-        head = comparison.headline
-        sees = self.detectable is not None and self.detectable <= self.guarded
-        return Verdict(
-            gate=gate,
-            where=f"{comparison.model} against {comparison.baseline}, {head.name}",
-            unit=self.unit,
-            limit=self.limit,
-            judged=self.judged,
-            confidence=gates.confidence,
-            guarded=self.guarded,
-            detectable=self.detectable,
-            met=self.met,
-            strict=gates.strict,
-            figures=self.figures,
-            rule=self.rule + _sure(gates),
-            sees=sees,
-            passed=self.met and (sees or not gates.strict),
-        )
+def _verdict(
+    gate: GateName,
+    comparison: Comparison,
+    gates: Gates,
+    *,
+    unit: str,
+    limit: float,
+    judged: float | None,
+    guarded: float,
+    detectable: float | None,
+    met: bool,
+    figures: str,
+    rule: str,
+) -> Verdict:
+    head = comparison.headline
+    sees = detectable is not None and detectable <= guarded
+    sure = ""
+    if gates.confidence is not None:
+        sure = f", at {100 * gates.confidence:g} % confidence"
+    return Verdict(
+        gate=gate,
+        where=f"{comparison.model} against {comparison.baseline}, {head.name}",
+        unit=unit,
+        limit=limit,
+        judged=judged,
+        confidence=gates.confidence,
+        guarded=guarded,
+        detectable=detectable,
+        met=met,
+        strict=gates.strict,
+        figures=figures,
+        rule=rule + sure,
+        sees=sees,
+        passed=met and (sees or not gates.strict),
+    )
 
 
 def _drop(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
     head, unit = comparison.headline, comparison.unit
     lost = _lost(comparison, gates)
     band = _band(head, gates)
-    return _Judged(
+    return _verdict(
+        "--max-drop",
+        comparison,
+        gates,
         unit=unit,
         limit=limit,
         judged=lost,
@@ -214,7 +220,7 @@ def _drop(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
         met=lost <= limit,
         figures=f"{head.difference:+.2f}{band} {unit} on {head.n} questions",
         rule=f"at most {limit:g} {unit} lost",
-    ).verdict("--max-drop", comparison, gates)
+    )
 
 
 def _recovery(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
@@ -228,7 +234,10 @@ def _recovery(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
         at_worst = _left(comparison, head.min_detectable_drop)
         seen = None if at_worst is None else 100 - at_worst
     share = "no baseline" if left is None else f"{left:.1f} %"
-    return _Judged(
+    return _verdict(
+        "--min-recovery",
+        comparison,
+        gates,
         unit="%",
         limit=limit,
         judged=left,
@@ -237,7 +246,7 @@ def _recovery(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
         met=left is not None and left >= limit,
         figures=f"{share} of the baseline's {head.baseline:.4f} on {head.n} questions",
         rule=f"at least {limit:g} %",
-    ).verdict("--min-recovery", comparison, gates)
+    )
 
 
 def _perplexity(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
@@ -247,7 +256,10 @@ def _perplexity(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
     head = comparison.headline
     increase = _increase(_lost(comparison, gates))
     seen = head.min_detectable_drop
-    return _Judged(
+    return _verdict(
+        "--max-ppl-increase",
+        comparison,
+        gates,
         unit="%",
         limit=limit,
         judged=increase,
@@ -256,7 +268,7 @@ def _perplexity(comparison: Comparison, gates: Gates, limit: float) -> Verdict:
         met=increase <= limit,
         figures=f"{increase:+.2f} % perplexity per byte on {head.n} texts",
         rule=f"at most {limit:+g} %",
-    ).verdict("--max-ppl-increase", comparison, gates)
+    )
 
 
 def _no_perplexity(metric: str) -> EvaluationError:
@@ -308,12 +320,6 @@ def _band(head: Difference, gates: Gates) -> str:
         return ""
     half = two_sided(gates.confidence or CONFIDENCE) * head.stderr
     return f" [{head.difference - half:+.2f}, {head.difference + half:+.2f}]"
-
-
-def _sure(gates: Gates) -> str:
-    if gates.confidence is None:
-        return ""
-    return f", at {100 * gates.confidence:g} % confidence"
 
 
 _BREACHES = {

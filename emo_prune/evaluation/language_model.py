@@ -20,7 +20,12 @@ from transformers import DynamicCache
 
 from emo_prune.architectures import ARCHITECTURES
 from emo_prune.errors import Command, EvaluationError, Parameter
-from emo_prune.evaluation.prefixes import ForwardPass, Room, Scored, plan_passes
+from emo_prune.evaluation.prefixes import (
+    Capacity,
+    ForwardPass,
+    TokenRequest,
+    plan_passes,
+)
 from emo_prune.models.loading import LOADING_FAILURES, failure_reason
 from emo_prune.models.placement import free_memory
 from emo_prune.models.transformers_private import (
@@ -149,21 +154,21 @@ class ScoringLM(HFLM):  # type: ignore[misc]
         """Return what the model writes after each prompt.
 
         Raises:
-            EvaluationError: no room is left for a prompt.
+            EvaluationError: the answers alone fill the context.
         """
         self._expect(requests)
         for request in requests:
             context, options = request.args
             kwargs = normalize_gen_kwargs(options, self.max_gen_toks)
-            room = self.max_length - kwargs["max_gen_toks"]
-            if room <= 0:
+            left = self.max_length - kwargs["max_gen_toks"]
+            if left <= 0:
                 raise EvaluationError(
                     "the answers to be generated fill the model's whole context",
                     got=f"{kwargs['max_gen_toks']} tokens to generate",
                     expected=f"fewer than {self.max_length}",
                     hint="evaluate this model on a task scored by log-likelihood",
                 )
-            if len(self.tok_encode(context)) > room:
+            if len(self.tok_encode(context)) > left:
                 self.truncated.add(context)
         return super().generate_until(requests, disable_tqdm=disable_tqdm)
 
@@ -248,19 +253,19 @@ class PrefixSharingLM(ScoringLM):
         self, requests: list[Request], *_args: Any, **_options: Any
     ) -> list[Answer]:
         scored = [
-            Scored(
+            TokenRequest(
                 tokens=tuple((context + continuation)[-(self.max_length + 1) :][:-1]),
                 targets=tuple(continuation),
             )
             for _, context, continuation in requests
         ]
-        room = Room(
+        capacity = Capacity(
             tokens=tokens_at_a_time(self.model, self.max_length),
             prompts=self.prompts_at_a_time,
         )
         forward = _Forward(self.model, self.softmax_dtype)
         tally = _Tally(scored, self.softmax_dtype or self.model.dtype)
-        for one in plan_passes(scored, room):
+        for one in plan_passes(scored, capacity):
             read = zip(one.targets, *forward(one), strict=True)
             for target, log_probability, greedy in read:
                 answer = tally.add(target.request, log_probability, greedy)
@@ -273,7 +278,7 @@ class PrefixSharingLM(ScoringLM):
 class _Tally:
     """Gathers the targets of each request; sums in a dtype, as HFLM does."""
 
-    def __init__(self, requests: Sequence[Scored], dtype: torch.dtype) -> None:
+    def __init__(self, requests: Sequence[TokenRequest], dtype: torch.dtype) -> None:
         self._wanted = [len(request.targets) for request in requests]
         self._dtype = dtype
         self._found: dict[int, list[tuple[float, bool]]] = defaultdict(list)

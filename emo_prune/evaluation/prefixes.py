@@ -21,7 +21,7 @@ _SHORT = 32  # fewer common tokens than this are computed again, not in a pass o
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class TokenRequest:
     """A request: what the model reads, and what its last positions should predict.
 
     `tokens` is at least as long as `targets`; both are not empty.
@@ -32,7 +32,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Capacity:
     """What one pass may hold: tokens, and prompts (None: as many as fit)."""
 
     tokens: int
@@ -80,16 +80,20 @@ class ForwardPass:
         return found
 
 
-def plan_passes(requests: Sequence[Scored], room: Room) -> Iterator[ForwardPass]:
+def plan_passes(
+    requests: Sequence[TokenRequest], capacity: Capacity
+) -> Iterator[ForwardPass]:
     """Yield the passes that answer all requests, in the order they must be run.
 
     Each target of each request comes once, a request's in their order. A pass holds no
-    more than `room`; of the cache a pass keeps what earlier passes have computed.
+    more than `capacity`; of the cache a pass keeps what earlier passes have computed.
     """
-    forest = _Forest(requests, room)
+    forest = _Forest(requests, capacity)
     branches = [_Branch(forest.root, 0)]
     trunks = yield from forest.pass_pieces(branches, kept=0)
     while trunks:
+        # The last one found comes first: depth first, the cache then holds the path to
+        # what comes next, and a pass has only to forget its end.
         trunk = trunks.pop()
         yield from forest.pass_trunk(trunk)
         node = trunk.node
@@ -131,12 +135,13 @@ class _Branch:
 class _Forest:
     """The sorted inputs without repetition (rows), their trie, and who asks what."""
 
-    def __init__(self, requests: Sequence[Scored], room: Room) -> None:
-        self._room = room
+    def __init__(self, requests: Sequence[TokenRequest], capacity: Capacity) -> None:
+        self._capacity = capacity
         askers: dict[Tokens, list[int]] = defaultdict(list)
         for number, request in enumerate(requests):
             askers[request.tokens].append(number)
         self._requests = requests
+        # Sorted, what begins alike lies side by side, and a branch is a range of rows.
         self._rows = sorted(askers)
         self._askers = [askers[row] for row in self._rows]
         self.root = _trie(self._rows)
@@ -149,7 +154,7 @@ class _Forest:
         rows: list[int] = []
         tokens = 0
         for piece in pieces:
-            if rows and not self._room.holds(
+            if rows and not self._capacity.holds(
                 tokens + piece.size, len(rows) + piece.num_rows
             ):
                 yield self._lay_out(rows, kept)
@@ -164,13 +169,15 @@ class _Forest:
         """Yield the passes over the tokens that the branch's rows have in common."""
         node = trunk.node
         shared = self._rows[node.low]
-        for low in range(trunk.start, node.end, self._room.tokens):
-            tokens = shared[low : min(low + self._room.tokens, node.end)]
+        # In slices: each finds the tokens before it in the cache.
+        for low in range(trunk.start, node.end, self._capacity.tokens):
+            tokens = shared[low : min(low + self._capacity.tokens, node.end)]
             places = {low + index: index for index in range(len(tokens))}
             yield ForwardPass(
                 kept=low,
                 tokens=tokens,
                 parents=tuple(range(-1, len(tokens) - 1)),
+                # An answer may begin within what is shared (the same first token).
                 targets=tuple(
                     target
                     for row in range(node.low, node.high)
@@ -187,16 +194,19 @@ class _Forest:
         while waiting:
             branch = waiting.pop()
             node = branch.node
-            if self._room.holds(branch.size, branch.num_rows):
+            if self._capacity.holds(branch.size, branch.num_rows):
                 pieces.append(branch)
             elif node.end - branch.start < _SHORT and not self._ends_in(node):
+                # A pass of a few tokens costs more than these tokens in each child's.
                 waiting += [_Branch(child, branch.start) for child in node.children]
             else:
                 trunks.append(branch)
+        # Neighbours next to one another: laid out together they share their beginning.
         pieces.sort(key=lambda piece: piece.node.low)
         return pieces, trunks
 
     def _ends_in(self, node: _Node) -> bool:
+        # Of sorted rows with a common beginning the shortest comes first.
         return len(self._rows[node.low]) == node.end
 
     def _lay_out(self, rows: Sequence[int], kept: int) -> ForwardPass:
@@ -208,6 +218,7 @@ class _Forest:
         before: Tokens = ()
         for number in rows:
             row = self._rows[number]
+            # Back to where this row leaves the one before; the rest of it is new.
             del path[max(_common(before, row, kept) - kept, 0) :]
             for token in row[kept + len(path) :]:
                 parents.append(path[-1] if path else -1)
@@ -227,6 +238,7 @@ class _Forest:
         """Yield what is asked of a row where `places` maps positions to tokens."""
         for number in self._askers[row]:
             targets = self._requests[number].targets
+            # The last position read predicts the last target.
             first = len(self._rows[row]) - len(targets)
             for position, token in enumerate(targets, start=first):
                 if position in places:
@@ -236,11 +248,12 @@ class _Forest:
 def _trie(rows: Sequence[Tokens]) -> _Node:
     """Return the root of the trie of sorted rows, no two of them equal."""
     root = _Node(0, len(rows), 0)
-    order: list[_Node] = []
+    order: list[_Node] = []  # parents before children; no recursion: texts are long
     waiting = [root] if rows else []
     while waiting:
         node = waiting.pop()
         order.append(node)
+        # What the first and the last of sorted rows share, all between them share.
         first, last = rows[node.low], rows[node.high - 1]
         node.end = len(first)
         if node.high - node.low > 1:
@@ -253,7 +266,7 @@ def _trie(rows: Sequence[Tokens]) -> _Node:
 
 
 def _children(rows: Sequence[Tokens], node: _Node) -> Iterator[_Node]:
-    low = node.low + (len(rows[node.low]) == node.end)
+    low = node.low + (len(rows[node.low]) == node.end)  # a row may end in the node
     for row in range(low, node.high):
         if row + 1 == node.high or rows[row][node.end] != rows[row + 1][node.end]:
             yield _Node(low, row + 1, node.end)

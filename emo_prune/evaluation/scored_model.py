@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,8 @@ class ScoredModel:
     @property
     def documents(self) -> frozenset[str]:
         """Hashes of all documents that chose experts, its source's included."""
-        return frozenset(_documents(self.record))
+        history = () if self.record is None else self.record.history
+        return frozenset(d for one in history for d in one.calibration.documents)
 
 
 def scored_model(model: str | Path) -> ScoredModel:
@@ -62,13 +62,3 @@ def subset_name(selection: Selection) -> str:
     source, budget = selection.model, selection.budget
     kept = f"{budget.num_experts} of {source.num_experts} experts"
     return f"{source.name}, {kept}"
-
-
-def _documents(record: ExportRecord | None) -> Iterator[str]:
-    if record is None:
-        return
-    yield from record.selection.calibration.documents
-    parent = record.parent
-    while parent is not None and parent.get("schema") != PRETRAIN_SCHEMA:
-        yield from parent["selection"]["calibration"]["documents"]
-        parent = parent.get("parent")

@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from emo_prune.architectures import architecture_of
+from emo_prune.architectures.config import TOP_K_KEYS, positive
 from emo_prune.evaluation.gathering import gathered
 from emo_prune.evaluation.results import Results
 from emo_prune.options import ScoringOptions
@@ -137,11 +138,9 @@ class Scorer:
             return
         from emo_prune.routing import masked
 
-        config = self.model.config
-        architecture = architecture_of({"model_type": config.model_type})
-        with masked(
-            self.model, architecture, kept, top_k or config.num_experts_per_tok
-        ):
+        config = self.model.config.to_dict()
+        top_k = top_k or positive(config, TOP_K_KEYS)
+        with masked(self.model, architecture_of(config), kept, top_k):
             yield
 
     def _measured(self, evaluation: EvaluationSet, name: str) -> Results:

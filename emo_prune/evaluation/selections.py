@@ -9,7 +9,7 @@ from emo_prune import places
 from emo_prune.architectures import MoEModel
 from emo_prune.architectures.opening import open_local
 from emo_prune.checkpoint import local_folder
-from emo_prune.errors import Parameter, SettingsError
+from emo_prune.errors import Command, Parameter, SettingsError
 from emo_prune.evaluation.checkpoints import refuse_same_file
 from emo_prune.evaluation.controls import (
     PlannedControl,
@@ -74,6 +74,7 @@ def _selection(given: object) -> Selection:
         where=Parameter("selection"),
         got=type(given).__name__,
         expected=f"a {places.SELECTION}, or what select returns",
+        hint=("make one with ", Command("select", {"task": "math"})),
     )
 
 

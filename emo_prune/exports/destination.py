@@ -9,10 +9,14 @@ from pathlib import Path
 from emo_prune import places
 from emo_prune.checkpoint import ByteSource, FolderSource
 from emo_prune.errors import ExportError, OutputExists, Parameter, Text
-from emo_prune.exports.partial import partial_of, refuse_foreign, replaced_of
+from emo_prune.exports.partial import (
+    ELSEWHERE,
+    partial_of,
+    refuse_foreign,
+    replaced_of,
+)
 from emo_prune.files import strict_json
 
-_ELSEWHERE = ("give another folder as ", Parameter("output"))
 _FORCE = Parameter("force", True)
 
 
@@ -62,7 +66,7 @@ def resolved(destination: Path) -> Path:
     raise ExportError(
         "the output's place is a link that leads round in a circle",
         where=destination,
-        hint=("remove the link, or ", *_ELSEWHERE),
+        hint=("remove the link, or ", *ELSEWHERE),
     )
 
 
@@ -76,9 +80,8 @@ def check_destination(
     target = resolved(destination)
     if isinstance(source, FolderSource):
         _refuse_near(source.root, destination, target)
-    if not os.path.lexists(destination):
-        _refuse_below_a_file(destination)
-    if target.is_mount():
+    places.refuse_unreachable(destination)
+    if os.path.ismount(target):  # of a container's volume, say
         raise ExportError(
             "a disk is mounted there, so no folder can get that name",
             where=destination,
@@ -97,16 +100,16 @@ def refuse_existing(destination: Path, *, force: bool, kind: Kind = EXPORT) -> N
     may_go = kind.is_at(destination)
     if force and not may_go:
         raise OutputExists(
-            ("the output exists, and is nothing to be replaced by ", _FORCE),
+            ("the output exists, and ", _FORCE, " replaces nothing of its kind"),
             where=destination,
             got=_schema_at(destination),
             expected=f"a folder with {kind.record} of schema {kind.schema}",
-            hint=_ELSEWHERE,
+            hint=ELSEWHERE,
         )
     if not force:
-        hint: Text = ("use ", _FORCE, " to replace it, or ", *_ELSEWHERE)
+        hint: Text = ("use ", _FORCE, " to replace it, or ", *ELSEWHERE)
         if not may_go:
-            hint = (*_ELSEWHERE, ": ", _FORCE, " would not replace this one")
+            hint = (*ELSEWHERE, ": ", _FORCE, " would not replace this one")
         raise OutputExists("the output exists already", where=destination, hint=hint)
 
 
@@ -132,17 +135,5 @@ def _refuse_near(source: Path, destination: Path, target: Path) -> None:
                 "the output would lie inside the source, or around it",
                 where=destination,
                 got=f"source {source}",
-                hint=_ELSEWHERE,
+                hint=ELSEWHERE,
             )
-
-
-def _refuse_below_a_file(destination: Path) -> None:
-    parents = destination.absolute().parents
-    there = next(path for path in parents if os.path.lexists(path))
-    if not there.is_dir():
-        raise ExportError(
-            "the output cannot be written, since it would lie below a file",
-            where=destination,
-            got=f"{there}, which is no folder",
-            hint=_ELSEWHERE,
-        )

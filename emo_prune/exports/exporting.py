@@ -23,7 +23,6 @@ from emo_prune.exports.publishing import appearing, reopened, write_files
 from emo_prune.exports.record import ExportRecord, find_source, read_record
 from emo_prune.options import ExportAllOptions, ExportOptions, verb
 from emo_prune.selection import Selection, load_selection
-from emo_prune.tasks import parse_task
 from emo_prune.units import format_bytes, parse_bytes
 
 
@@ -175,6 +174,8 @@ def _default_file(selection: Selection) -> Path:
     if task.startswith("examples:"):
         slug = task.removeprefix("examples:")
     else:
+        from emo_prune.tasks import parse_task  # needs numpy, which is slow
+
         slug = parse_task(task).slug
     return places.ROOT / slug / places.SELECTION
 

@@ -16,6 +16,7 @@ from emo_prune.errors import OutputExists, Parameter
 from emo_prune.locks import Lock
 
 MARKER = ".emo-prune-unfinished"
+ELSEWHERE = ("give another folder as ", Parameter("output"))
 _REPLACES = "replaces\n"  # what the marker says of a run that may replace an output
 
 
@@ -35,7 +36,7 @@ def refuse_foreign(path: Path) -> None:
         raise OutputExists(
             "something that is no leftover of emo-prune is in the way",
             where=path,
-            hint=("move it, or give another folder as ", Parameter("output")),
+            hint=("move it, or ", *ELSEWHERE),
         )
 
 
@@ -103,10 +104,7 @@ class PartialFolder:
             raise OutputExists(
                 "an unfinished export is in the way",
                 where=self.path,
-                hint=(
-                    *("if no other export is running, use ", Parameter("force", True)),
-                    " to replace it",
-                ),
+                hint=("to replace it, use ", Parameter("force", True)),
             ) from None
         self._ours = self.path.stat()
 
@@ -120,7 +118,7 @@ class PartialFolder:
             raise OutputExists(
                 "something that is no folder is in the way",
                 where=self.path,
-                hint=("remove it, or give another place as ", Parameter("output")),
+                hint=("remove it, or ", *ELSEWHERE),
             )
         self._hold()
         self._ours = self.path.stat()
@@ -165,8 +163,5 @@ class PartialFolder:
         return OutputExists(
             "another process is writing there",
             where=self.path,
-            hint=(
-                "wait for it, or stop it, or give another place as ",
-                Parameter("output"),
-            ),
+            hint=("wait for it, or stop it, or ", *ELSEWHERE),
         )

@@ -15,13 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from emo_prune.checkpoint import ByteSource, Checkpoint, Shard, open_checkpoint
-from emo_prune.errors import (
-    EmoPruneError,
-    ExportError,
-    NotEnoughDisk,
-    Parameter,
-    Text,
-)
+from emo_prune.errors import EmoPruneError, ExportError, NotEnoughDisk, Text
 from emo_prune.exports.destination import (
     EXPORT,
     Kind,
@@ -30,6 +24,7 @@ from emo_prune.exports.destination import (
     resolved,
 )
 from emo_prune.exports.partial import (
+    ELSEWHERE,
     MARKER,
     PartialFolder,
     partial_of,
@@ -49,10 +44,7 @@ def check_disk(folder: Path, num_bytes: int) -> None:
             where=folder,
             got=f"{free:,} bytes free",
             expected=f"{num_bytes:,}",
-            hint=(
-                "free some space, or give another disk as ",
-                Parameter("output"),
-            ),
+            hint=("free some space, or ", *ELSEWHERE),
         )
 
 
@@ -151,19 +143,13 @@ def named_errors(
                 where=destination,
                 got=str(error.strerror),
                 expected=f"{num_bytes:,} bytes",
-                hint=(
-                    "free some space, or give another disk as ",
-                    Parameter("output"),
-                ),
+                hint=("free some space, or ", *ELSEWHERE),
             ) from None
         raise ExportError(
             ("the output cannot be written; ", left),
             where=destination,
             got=str(error),
-            hint=(
-                "check permissions, or give another folder as ",
-                Parameter("output"),
-            ),
+            hint=("check permissions, or ", *ELSEWHERE),
         ) from None
 
 
@@ -207,9 +193,6 @@ def reopened(folder: Path, shards: Iterable[Shard]) -> Checkpoint:
             where=folder,
             got=f"{len(found)} tensors",
             expected=f"{len(planned)}",
-            hint=(
-                "does something else write there? give another folder as ",
-                Parameter("output"),
-            ),
+            hint=("does something else write there? ", *ELSEWHERE),
         )
     return written

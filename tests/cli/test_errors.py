@@ -217,7 +217,7 @@ def test_a_bug_ends_in_exit_code_70_with_its_traceback(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("emo_prune.architectures.opening.open_model", fail)
+    monkeypatch.setattr("emo_prune.architectures.inspection.open_model", fail)
     outcome = run("inspect", emo)
     assert outcome.code == 70
     assert "Traceback" in outcome.err

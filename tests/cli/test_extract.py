@@ -208,7 +208,7 @@ def test_an_output_below_a_file_is_refused_at_once(
     command = ("extract", "-m", emo, "--examples", texts, "-k", "4")
     done = run(*command, "-o", texts / "out")
     assert done.code == 1
-    assert "below a file" in done.err
+    assert "is no folder" in done.err
     assert "building" not in done.err
 
 

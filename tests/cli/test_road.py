@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from emo_prune.evaluation import results_schema
-from emo_prune.selection import selection_schema
+from emo_prune.artifacts import json_schema
+from emo_prune.evaluation import Results
+from emo_prune.selection import Selection
 from tests.cli.conftest import Run
 
 
@@ -57,11 +58,10 @@ def test_selection_and_results_keep_their_schemas(
         "eval", exported, "--examples", example_files[1], "--baseline", "source"
     )
     assert scored.code == 0, scored.err
-    validate(
-        json.loads((exported.parent / "selection.json").read_text()), selection_schema()
-    )
+    selection = json.loads((exported.parent / "selection.json").read_text())
+    validate(selection, json_schema(Selection.schema))
     results = json.loads((exported.parent / "results.json").read_text())
-    validate(results, results_schema())
+    validate(results, json_schema(Results.schema))
     assert results["comparison"]["headline"]["n"] == 8
 
 
@@ -202,7 +202,7 @@ def test_gates_end_in_exit_code_3_after_the_results_are_written(
     assert "--max-drop" in failed.err
     assert (exported.parent / "results.json").exists()
     assert run(*score, "--min-recovery", "0.0001%").code in {0, 3}
-    assert run(*score, "--min-recovery", "1000").code == 3
+    assert run(*score, "--min-recovery", "1000%").code == 3
 
 
 def test_eval_refuses_documents_that_chose_the_experts(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "transformers", "lm_eval", "datasets", "scipy")
-# What `inspect --json` does without, besides.
-LESS = ("numpy", "rich", "msgspec", "huggingface_hub", "importlib.resources")
+# What the lightest do without, besides.
+LESS = ("numpy", "msgspec", "huggingface_hub", "importlib.resources")
 LIGHT = """
 import sys
 from emo_prune.cli import main
@@ -39,9 +39,11 @@ def test_commands_on_bytes_import_nothing_heavy(
     assert "code 0 loaded []" in done.stderr
 
 
-def test_inspect_imports_next_to_nothing(emo: Path) -> None:
-    arguments = ["inspect", str(emo), "--json"]
-    code = LIGHT.format(arguments=arguments, heavy=(*HEAVY, *LESS))
+@pytest.mark.parametrize("command", ["help", "inspect"])
+def test_help_and_inspect_import_next_to_nothing(command: str, emo: Path) -> None:
+    arguments = ["inspect", str(emo), "--json"] if command == "inspect" else ["--help"]
+    unneeded = (*HEAVY, *LESS) if command == "help" else (*HEAVY, *LESS, "rich")
+    code = LIGHT.format(arguments=arguments, heavy=unneeded)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_prune.evaluation.prefixes import ForwardPass, Room, Scored, plan_passes
+from emo_prune.evaluation.prefixes import (
+    Capacity,
+    ForwardPass,
+    TokenRequest,
+    plan_passes,
+)
 
 Read = tuple[int, ...]
 
@@ -40,7 +45,7 @@ def run(
     return told, sum(len(one.tokens) for one in passes)
 
 
-def expected(request: Scored) -> list[tuple[Read, int]]:
+def expected(request: TokenRequest) -> list[tuple[Read, int]]:
     first = len(request.tokens) - len(request.targets)
     return [
         (request.tokens[: first + place + 1], token)
@@ -48,7 +53,7 @@ def expected(request: Scored) -> list[tuple[Read, int]]:
     ]
 
 
-def trie_size(requests: Sequence[Scored]) -> int:
+def trie_size(requests: Sequence[TokenRequest]) -> int:
     return len(
         {
             request.tokens[:length]
@@ -59,7 +64,7 @@ def trie_size(requests: Sequence[Scored]) -> int:
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> list[Scored]:
+def requests(draw: st.DrawFn) -> list[TokenRequest]:
     """Rows that share long runs, short ones, or all they have."""
     blocks = st.lists(st.tuples(st.integers(0, 1), st.sampled_from([1, 3, 40])))
     found = []
@@ -67,45 +72,45 @@ def requests(draw: st.DrawFn) -> list[Scored]:
         tokens = tuple(token for token, length in row for _ in range(length))
         number = draw(st.integers(1, len(tokens)))
         targets = draw(st.tuples(*[st.integers(0, 1)] * number))
-        found.append(Scored(tokens=tokens, targets=targets))
+        found.append(TokenRequest(tokens=tokens, targets=targets))
     return found
 
 
-rooms = st.builds(
-    Room, tokens=st.integers(1, 200), prompts=st.none() | st.integers(1, 5)
+capacities = st.builds(
+    Capacity, tokens=st.integers(1, 200), prompts=st.none() | st.integers(1, 5)
 )
 
 
-@given(requests(), rooms)
+@given(requests(), capacities)
 def test_every_target_is_read_once_after_the_whole_of_its_prompt(
-    asked: list[Scored], room: Room
+    asked: list[TokenRequest], capacity: Capacity
 ) -> None:
-    told, _ = run(list(plan_passes(asked, room)))
+    told, _ = run(list(plan_passes(asked, capacity)))
     assert told == {number: expected(request) for number, request in enumerate(asked)}
 
 
-@given(requests(), rooms)
-def test_no_pass_holds_more_than_there_is_room_for(
-    asked: list[Scored], room: Room
+@given(requests(), capacities)
+def test_no_pass_holds_more_than_it_may(
+    asked: list[TokenRequest], capacity: Capacity
 ) -> None:
-    for one in plan_passes(asked, room):
-        assert 0 < len(one.tokens) <= room.tokens
+    for one in plan_passes(asked, capacity):
+        assert 0 < len(one.tokens) <= capacity.tokens
         leaves = set(range(len(one.tokens))) - set(one.parents)
-        assert len(leaves) <= (room.prompts or len(leaves))
+        assert len(leaves) <= (capacity.prompts or len(leaves))
 
 
 @given(requests())
 def test_with_room_for_all_there_is_one_pass_and_no_token_twice(
-    asked: list[Scored],
+    asked: list[TokenRequest],
 ) -> None:
-    passes = list(plan_passes(asked, Room(tokens=10**6)))
+    passes = list(plan_passes(asked, Capacity(tokens=10**6)))
     assert len(passes) == bool(asked)
     assert run(passes)[1] == trie_size(asked)
 
 
 def test_demonstrations_and_questions_are_computed_once() -> None:
     asked = [
-        Scored(
+        TokenRequest(
             tokens=(subject,) * 200 + (question,) * 40 + (answer,) * length,
             targets=(answer,) * length,
         )
@@ -113,20 +118,20 @@ def test_demonstrations_and_questions_are_computed_once() -> None:
         for question in range(10)
         for answer, length in enumerate((1, 2, 2, 5))
     ]
-    passes = list(plan_passes(asked, Room(tokens=256)))
+    passes = list(plan_passes(asked, Capacity(tokens=256)))
     assert run(passes)[1] == trie_size(asked) == 3 * (200 + 10 * (40 + 10))
     assert len(passes) == 3 * (1 + 2)  # demonstrations, then five questions at a time
 
 
 def test_prompts_in_any_order_and_number_give_the_same_passes() -> None:
-    asked = [Scored(tokens=(1,) * n, targets=(1,)) for n in (3, 50, 7, 7)]
-    forward = [one.tokens for one in plan_passes(asked, Room(tokens=20))]
-    back = [one.tokens for one in plan_passes(asked[::-1], Room(tokens=20))]
+    asked = [TokenRequest(tokens=(1,) * n, targets=(1,)) for n in (3, 50, 7, 7)]
+    forward = [one.tokens for one in plan_passes(asked, Capacity(tokens=20))]
+    back = [one.tokens for one in plan_passes(asked[::-1], Capacity(tokens=20))]
     assert forward == back
 
 
 def test_thousands_of_prompts_nested_in_each_other_are_no_problem() -> None:
-    asked = [Scored(tokens=(1,) * n, targets=(1,)) for n in range(1, 1100)]
-    told, computed = run(list(plan_passes(asked, Room(tokens=64, prompts=1))))
+    asked = [TokenRequest(tokens=(1,) * n, targets=(1,)) for n in range(1, 1100)]
+    told, computed = run(list(plan_passes(asked, Capacity(tokens=64, prompts=1))))
     assert len(told) == len(asked)
     assert computed == trie_size(asked)

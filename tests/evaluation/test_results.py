@@ -221,3 +221,58 @@ def test_a_model_in_training_mode_is_left_in_it(
     found = scored(training, tokenizer, mmlu, name="tiny")
     assert training.training
     assert found.value == results.value
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_model_that_fails_as_it_computes_is_named(
+    mmlu: EvaluationSet, share: bool
+) -> None:
+    import torch
+
+    broken = tiny_olmoe()
+    broken.lm_head.weight = torch.nn.Parameter(torch.zeros(258, 3))
+    with pytest.raises(EvaluationError, match=r"fails as it computes.*RuntimeError"):
+        scored(broken, byte_tokenizer(), mmlu, name="broken", share_prefixes=share)
+
+
+def test_a_model_that_fails_as_it_writes_is_named(data_dir: Path) -> None:
+    import torch
+
+    broken = tiny_olmoe()
+    broken.lm_head.weight = torch.nn.Parameter(torch.zeros(258, 3))
+    gsm8k = evaluation_set(parse_task("gsm8k"), TaskOptions(data_dir=data_dir), 1)
+    with pytest.raises(EvaluationError, match="fails as it computes"):
+        scored(broken, byte_tokenizer(), gsm8k, name="broken")
+
+
+def test_a_full_device_is_named(mmlu: EvaluationSet) -> None:
+    import torch
+
+    model = tiny_olmoe()
+
+    def fill(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.register_forward_pre_hook(fill)
+    with pytest.raises(EvaluationError, match="memory of the device") as full:
+        scored(model, byte_tokenizer(), mmlu, name="large")
+    assert "batch_size=1" in full.value.hint
+
+
+def test_the_same_experts_are_scored_once(
+    mmlu: EvaluationSet, model: Any, tokenizer: Any
+) -> None:
+    calls: list[int] = []
+    hook = model.register_forward_hook(lambda *_: calls.append(1))
+    kept = {0: (0, 2, 3)}
+    with Scorer(model, tokenizer) as scorer:
+        first = scorer.score(mmlu, "some", kept, 2)
+        once = len(calls)
+        again = scorer.score(mmlu, "the same", dict(kept), 2)
+        assert len(calls) == once
+        whole = scorer.score(mmlu, "all")
+        assert len(calls) > once
+    hook.remove()
+    assert again == replace(first, model="the same")
+    assert whole != replace(first, model="all")
+    assert whole == scored(model, tokenizer, mmlu, name="all")

@@ -350,6 +350,12 @@ def test_disk_that_becomes_full_leaves_nothing(
     assert "became full" in str(refused(plan, small_disk / "out", NotEnoughDisk))
 
 
+def test_a_mounted_disk_gets_no_name(plan: ExportPlan, small_disk: Path) -> None:
+    with pytest.raises(ExportError, match="mounted") as caught:
+        write_export(plan, small_disk)
+    assert str(small_disk) in caught.value.hint
+
+
 # --- interruptions ------------------------------------------------------------------
 
 

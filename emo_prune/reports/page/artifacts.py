@@ -14,7 +14,6 @@ from emo_prune.evaluation import Evaluations
 from emo_prune.exports import ExportRecord
 from emo_prune.files import sha256_bytes, strict_json
 from emo_prune.reports.page.beside import ExpertUse, FlippedQuestions, Questions
-from emo_prune.reports.page.interim import reader
 
 Value_co = TypeVar("Value_co", covariant=True)
 
@@ -155,7 +154,7 @@ def _document(value: object, where: object) -> object:
     schema = schema_of(value)
     if schema is None:
         return None
-    known = document_type(schema) or reader(schema)
+    known = document_type(schema)
     return Unknown(schema) if known is None else known.from_value(value, where)
 
 

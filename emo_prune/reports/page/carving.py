@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emo_prune.carving import CarvedLayer, CarvingRecord
+from emo_prune.facts import Modularity
 from emo_prune.reports.carving import ENERGIES, ENERGY_WORDS, TIGHTNESS_WORDS
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.heat_map import HeatRow, heat_map
-from emo_prune.reports.page.interim import (
-    CarvedLayer,
-    CarvingRecord,
-    Modularity,
-)
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
 from emo_prune.reports.page.markup import (
     NONE,

@@ -16,13 +16,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from emo_prune.carving import CarvingRecord
 from emo_prune.errors import ReportError
 from emo_prune.evaluation import Results
 from emo_prune.exports import ExportRecord
+from emo_prune.pretraining import PretrainRecord
 from emo_prune.reports.page.artifacts import Artifact, Found, Unknown
 from emo_prune.reports.page.carving import carving_section
 from emo_prune.reports.page.export import export_section
-from emo_prune.reports.page.interim import CarvingRecord, PretrainRecord
 from emo_prune.reports.page.markup import Markup, joined, note, tag
 from emo_prune.reports.page.pretraining import pretraining_section
 from emo_prune.reports.page.results import results_section, together_sections

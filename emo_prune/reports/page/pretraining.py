@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emo_prune.pretraining.document import DomainFacts, PretrainRecord, SourceFacts
 from emo_prune.reports.page.artifacts import Artifact
-from emo_prune.reports.page.interim import Domain, PretrainRecord, Source
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
 from emo_prune.reports.page.markup import (
     Markup,
@@ -72,20 +72,18 @@ def _curve(points: Sequence[tuple[int, float]]) -> list[Markup | Picture]:
     ]
 
 
-def _domains(domains: Sequence[Domain]) -> Markup:
+def _domains(domains: Sequence[DomainFacts]) -> Markup:
     rows = [(d.name, number(d.documents), number(d.tokens)) for d in domains]
     return table("Trained on", ("domain", "documents", "tokens"), rows)
 
 
-def _sources(sources: Sequence[Source]) -> Markup:
+def _sources(sources: Sequence[SourceFacts]) -> Markup:
     rows = [
         (
             source.name,
-            "" if source.bytes is None else number(
-                source.bytes, format_bytes(source.bytes)
-            ),
+            number(source.num_bytes, format_bytes(source.num_bytes)),
             code(source.sha256),
         )
         for source in sources
-    ]  # fmt: skip
+    ]
     return table("Sources", ("name", "size", "sha256"), rows)

@@ -1,4 +1,7 @@
-"""A carved checkpoint whose experts have been found: the pieces of a dense model."""
+"""A dense model's FFNs in pieces, one of each expert: cut, found again, joined.
+
+Bytes change their place and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,72 @@ from emo_prune.architectures.feed_forward import (
     check_layers,
     feed_forward_size,
 )
-from emo_prune.carving.cut import as_array
+from emo_prune.carving.clustering import Labels
 from emo_prune.carving.dense import (
     NUMBER,
+    DenseLayer,
     DenseModel,
     describe_dense,
     feed_forward_of,
 )
-from emo_prune.checkpoint import Checkpoint, Tensor
-from emo_prune.errors import CarvingError, LayoutMismatch
+from emo_prune.checkpoint import DTYPES, Checkpoint, Tensor
+from emo_prune.errors import CarvingError, Command, LayoutMismatch
+
+Raw = NDArray[np.unsignedinteger[Any]]
+Neurons = NDArray[np.int32]
 
 _PIECE = re.compile(rf"^(?P<stem>.+\.)experts\.(?P<expert>{NUMBER})\.(?P<part>.+)$")
 _Pieces = Mapping[str, Mapping[int, Tensor]]  # by part, by expert
 
 
+def expert_name(layer: DenseLayer, expert: int, part: str) -> str:
+    """Return the name of an expert's tensor on disk."""
+    return f"{layer.stem}experts.{expert}.{part}"
+
+
+def as_array(raw: bytes, dtype: str, shape: tuple[int, ...]) -> Raw:
+    """Return a tensor's bytes as an array of opaque elements, whatever its dtype."""
+    array: Raw = np.frombuffer(raw, f"u{DTYPES[dtype].bits // 8}").reshape(shape)
+    return array
+
+
+def as_numbers(raw: Raw, dtype: str) -> NDArray[np.floating]:
+    """Return the numbers that opaque elements of a floating-point dtype stand for."""
+    if dtype == "BF16":  # the upper half of a float32
+        wide = raw.astype("<u4")
+        wide <<= 16
+        return wide.view("<f4")
+    return raw.view({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype])
+
+
+def neurons_of(labels: Labels, num_experts: int) -> Neurons:
+    """Return the neurons of each expert, ascending: [experts, size]."""
+    order = np.argsort(labels, kind="stable").astype("<i4")
+    return order.reshape(num_experts, -1)
+
+
+def piece(whole: Raw, neurons: Neurons, axis: int) -> bytes:
+    """Return the bytes of an expert's part of a tensor."""
+    return np.take(whole, neurons, axis=axis).tobytes()
+
+
+def piece_shape(tensor: Tensor, axis: int, size: int) -> tuple[int, ...]:
+    """Return the shape of an expert's part of a tensor."""
+    return tuple(size if i == axis else n for i, n in enumerate(tensor.shape))
+
+
+def joined(pieces: list[Raw], neurons: Neurons, axis: int) -> bytes:
+    """Return the bytes of a tensor that was cut into pieces along an axis.
+
+    `neurons` [experts, size] says where each piece's parts belong.
+    """
+    # The inverse of the permutation that the pieces, one after the other, are in.
+    back = np.argsort(neurons.reshape(-1))
+    return np.take(np.concatenate(pieces, axis=axis), back, axis=axis).tobytes()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Joint:
+class CutTensor:
     """A tensor of the dense model that lies in pieces, one of each expert.
 
     They were cut along `axis`; `neurons` [experts, size] are the places that their
@@ -41,7 +94,7 @@ class Joint:
 
     tensor: Tensor
     pieces: tuple[Tensor, ...]
-    neurons: NDArray[np.int32]
+    neurons: Neurons
     axis: int
 
 
@@ -51,7 +104,7 @@ class CarvedModel:
 
     checkpoint: Checkpoint
     dense: DenseModel
-    joints: tuple[Joint, ...]
+    cut: tuple[CutTensor, ...]
 
 
 def describe_carved(checkpoint: Checkpoint) -> CarvedModel:
@@ -68,7 +121,7 @@ def describe_carved(checkpoint: Checkpoint) -> CarvedModel:
             where=f"config.json of {checkpoint.name}",
             got=f"model_type {checkpoint.config.get('model_type')!r}",
             expected="model_type 'emoe', and a dense_config",
-            hint="give the folder that `emo-prune carve` wrote",
+            hint=("give the folder that ", Command("carve"), " wrote"),
         )
     feed_forward = feed_forward_of(config)
     tensors: dict[str, Tensor] = {}  # of the dense model, in the order they lie in
@@ -82,39 +135,39 @@ def describe_carved(checkpoint: Checkpoint) -> CarvedModel:
                 tensors.setdefault(at["stem"] + at["part"], tensor)
         else:
             tensors[tensor.name] = tensor
-    joints = [
-        joint
+    cut = [
+        one
         for stem, pieces in found.items()
-        for joint in _joints(checkpoint, stem, pieces, feed_forward)
+        for one in _cut_tensors(checkpoint, stem, pieces, feed_forward)
     ]
-    _refuse_doubled(checkpoint, joints)
-    tensors |= {joint.tensor.name: joint.tensor for joint in joints}
+    _refuse_doubled(checkpoint, cut)
+    tensors |= {one.tensor.name: one.tensor for one in cut}
     dense = describe_dense(replace(checkpoint, config=config, tensors=tensors))
     check_layers(
         checkpoint.config,
         [layer.layer for layer in dense.layers if layer.stem in found],
     )
-    return CarvedModel(checkpoint=checkpoint, dense=dense, joints=tuple(joints))
+    return CarvedModel(checkpoint=checkpoint, dense=dense, cut=tuple(cut))
 
 
-def _refuse_doubled(checkpoint: Checkpoint, joints: Sequence[Joint]) -> None:
-    for joint in joints:
-        if joint.tensor.name in checkpoint.tensors:
+def _refuse_doubled(checkpoint: Checkpoint, cut: Sequence[CutTensor]) -> None:
+    for one in cut:
+        if one.tensor.name in checkpoint.tensors:
             raise LayoutMismatch(
                 "a tensor is there whole and in pieces",
-                where=joint.tensor.name,
-                got=f"the tensor, and {len(joint.pieces)} experts' parts of it",
+                where=one.tensor.name,
+                got=f"the tensor, and {len(one.pieces)} experts' parts of it",
                 expected="one of the two",
                 hint="the checkpoint was edited; carve the dense one again",
             )
 
 
-def _joints(
+def _cut_tensors(
     checkpoint: Checkpoint, stem: str, pieces: _Pieces, feed_forward: FeedForward
-) -> list[Joint]:
-    """Return the joints of one layer's FFN."""
+) -> list[CutTensor]:
+    """Return the tensors of one layer's FFN that lie in pieces."""
     neurons = _neurons(checkpoint, stem, pieces.get(NEURONS, {}))
-    joints = []
+    found = []
     for part, by_expert in pieces.items():
         if part == NEURONS:
             continue
@@ -126,19 +179,19 @@ def _joints(
             complete = False
         if not complete:
             raise _odd_layer(stem, f"experts.*.{part} of {len(by_expert)} experts")
-        joints.append(_joint(stem + part, by_expert, neurons, axis or 0))
-    return joints
+        found.append(_cut_tensor(stem + part, by_expert, neurons, axis or 0))
+    return found
 
 
-def _joint(
-    name: str, by_expert: Mapping[int, Tensor], neurons: NDArray[np.int32], axis: int
-) -> Joint:
+def _cut_tensor(
+    name: str, by_expert: Mapping[int, Tensor], neurons: Neurons, axis: int
+) -> CutTensor:
     pieces = tuple(by_expert[expert] for expert in sorted(by_expert))
     shape = list(pieces[0].shape)
     shape[axis] = neurons.size
     num_bytes = sum(tensor.num_bytes for tensor in pieces)
     dtype = pieces[0].dtype
-    return Joint(
+    return CutTensor(
         tensor=Tensor(name, dtype, tuple(shape), "", 0, num_bytes),
         pieces=pieces,
         neurons=neurons,
@@ -148,7 +201,7 @@ def _joint(
 
 def _neurons(
     checkpoint: Checkpoint, stem: str, tensors: Mapping[int, Tensor]
-) -> NDArray[np.int32]:
+) -> Neurons:
     """Return the numbers of each expert's neurons: each of the layer's, once."""
     config: Mapping[str, Any] = checkpoint.config["dense_config"]
     shapes = {(tensor.dtype, tensor.shape) for tensor in tensors.values()}
