@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from emo_prune.locks import Lock
 from tests.cli.conftest import Outcome, Run
 
 SETTINGS = {
@@ -269,10 +268,10 @@ def test_a_mistake_corrected_needs_no_force(run: Run, corpus: Path) -> None:
 def test_two_trainings_in_one_place_are_refused(run: Run, corpus: Path) -> None:
     command = arguments(corpus, "part")
     in_a_process(sys.executable, "-c", KILL, "step", "5", *command, code=9)
-    descriptor = os.open("part.run", os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    another = Lock(Path("part.run"))
+    assert another.acquire()
     assert_named(run(*command, "--resume"), "another process")
-    os.close(descriptor)
+    another.release()
     assert run(*command, "--resume").code == 0
 
 
