@@ -116,13 +116,14 @@ def time_in_turns(
             shutil.rmtree(carved, ignore_errors=True)
             os.sync()
             method = "kmeans" if way == "carve" else way
-            command: list[str | Path] = ["-n", str(subject.num_experts)]
-            command += ["--layers", "all", "--method", method, "--json"]
-            runs[way].append(carve(subject.model, carved, command, folder))
+            flags = ["-n", str(subject.num_experts)]
+            flags += ["--layers", "all", "--method", method, "--json"]
+            runs[way].append(command("carve", subject.model, carved, flags, folder))
         shutil.rmtree(subject.back, ignore_errors=True)
         os.sync()
-        flags = ["--as", "dense"]
-        runs["restore"].append(carve(carved, subject.back, flags, folder))
+        runs["restore"].append(
+            command("restore", carved, subject.back, ["--dense"], folder)
+        )
         took = runs["carve"][-1].wall_s
         note(f"{subject.name}, {number + 1}/{options.repeat}: {took:.1f} s")
     document = describe(subject, json.loads(runs["carve"][-1].stdout), runs)
@@ -130,10 +131,12 @@ def time_in_turns(
     return document
 
 
-def carve(model: Path, output: Path, flags: Sequence[str | Path], folder: Path) -> Run:
+def command(
+    verb: str, model: Path, output: Path, flags: Sequence[str], folder: Path
+) -> Run:
     """Run the real command."""
-    command = [emo_prune(), "carve", model, "-o", output, *flags]
-    return run("carve", command, folder / "cache")
+    arguments: list[str | Path] = [emo_prune(), verb, model, "-o", output, *flags]
+    return run(verb, arguments, folder / "cache")
 
 
 def describe(

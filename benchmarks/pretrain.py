@@ -16,7 +16,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -28,17 +28,17 @@ from torch import Tensor
 from benchmarks.command_line import Document, Row, finish, note, parser, work_folder
 from benchmarks.measurement import budget, machine, versions
 from benchmarks.worlds import WORLDS, documents
+from emo_prune import pretrain
 from emo_prune.models import document_pool
 from emo_prune.pretraining import Recipe, read_recipe
-from emo_prune.pretraining.pretrain import PretrainRequest, pretrain
-from emo_prune.progress import Advance, Watcher
+from emo_prune.progress import Advance, Silent
 
 STEPS, NOT_COUNTED = 30, 5
 AT_LEAST = 0.85  # of standard's tokens a second
 WAYS = ("standard", "emo", "emo, a loop over documents")
 
 
-class Stopwatch(Watcher):
+class Stopwatch(Silent):
     """Notes when each optimiser step is done."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Stopwatch(Watcher):
 
     @contextlib.contextmanager
     def track(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        """Lend what notes the time."""
+        """Give what notes the time."""
         del label, total
         if unit == "tokens":
             yield lambda _: self.times.append(time.perf_counter())
@@ -77,7 +77,7 @@ def measure(options: argparse.Namespace) -> Document:
             for way in WAYS if repeat % 2 == 0 else WAYS[::-1]:
                 note(f"round {repeat + 1}: {way}")
                 output = folder / f"{repeat}-{WAYS.index(way)}"
-                seconds[way] += timed(way, recipe, corpus, output)
+                seconds[way] += timed(way, changes, corpus, output)
     return describe(recipe, seconds, before)
 
 
@@ -93,22 +93,22 @@ def write_corpus(folder: Path) -> Path:
     return file
 
 
-def timed(way: str, recipe: Recipe, corpus: Path, output: Path) -> list[float]:
+def timed(
+    way: str, changes: Mapping[str, str], corpus: Path, output: Path
+) -> list[float]:
     """Train a little; return the seconds of each step."""
     watch = Stopwatch()
     looped = mock.patch.object(document_pool, "document_pools", pools_by_loop)
     with looped if "loop" in way else contextlib.nullcontext():
         pretrain(
-            PretrainRequest(
-                data=(str(corpus),),
-                recipe=recipe,
-                variant="standard" if way == "standard" else "emo",
-                output=output,
-                cache=output.parent / "tokens",
-                use_cpu=True,
-                trackers=(),
-            ),
-            watch,
+            corpus,
+            settings=[f"{name}={value}" for name, value in changes.items()],
+            variant="standard" if way == "standard" else "emo",
+            output=output,
+            token_cache=output.parent / "tokens",
+            device="cpu",
+            track="none",
+            progress=watch,
         )
     return watch.steps()
 

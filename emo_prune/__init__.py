@@ -20,6 +20,7 @@ from emo_prune.version import __version__
 
 if TYPE_CHECKING:
     from emo_prune.architectures import Inspection, inspect
+    from emo_prune.carving import CarvingRecord, Restored, carve, restore
     from emo_prune.errors import EmoPruneError, GateFailed
     from emo_prune.evaluation import Evaluation, Results, load_results
     from emo_prune.evaluation.evaluating import evaluate, evaluate_all
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
     from emo_prune.exports.verification import VerificationReport, verify
     from emo_prune.models import EmoConfig as EmoConfig
     from emo_prune.models import EmoForCausalLM as EmoForCausalLM
+    from emo_prune.pretraining import Pretrained, PretrainRecord, pretrain
     from emo_prune.progress import Progress
+    from emo_prune.reports import Report, report
     from emo_prune.selection import Selection, load_selection, reselect, select
     from emo_prune.sweeps import Sweep, sweep
 
 # Where each public name is. What a verb's package offers is a line here.
 _HOMES = {
+    "CarvingRecord": "carving",
     "EmoConfig": "models",
     "EmoForCausalLM": "models",
     "EmoPruneError": "errors",
@@ -44,11 +48,16 @@ _HOMES = {
     "Extracted": "exports",
     "GateFailed": "errors",
     "Inspection": "architectures",
+    "PretrainRecord": "pretraining",
+    "Pretrained": "pretraining",
     "Progress": "progress",
+    "Report": "reports",
+    "Restored": "carving",
     "Results": "evaluation",
     "Selection": "selection",
     "Sweep": "sweeps",
     "VerificationReport": "exports",
+    "carve": "carving",
     "evaluate": "evaluation",
     "evaluate_all": "evaluation",
     "export": "exports",
@@ -57,7 +66,10 @@ _HOMES = {
     "inspect": "architectures",
     "load_results": "evaluation",
     "load_selection": "selection",
+    "pretrain": "pretraining",
+    "report": "reports",
     "reselect": "selection",
+    "restore": "carving",
     "select": "selection",
     "sweep": "sweeps",
     "verify": "exports",
@@ -65,6 +77,7 @@ _HOMES = {
 
 # Without EmoConfig and EmoForCausalLM, whose bases would fill help(emo_prune).
 __all__ = [
+    "CarvingRecord",
     "EmoPruneError",
     "Evaluation",
     "ExportRecord",
@@ -72,12 +85,17 @@ __all__ = [
     "Extracted",
     "GateFailed",
     "Inspection",
+    "PretrainRecord",
+    "Pretrained",
     "Progress",
+    "Report",
+    "Restored",
     "Results",
     "Selection",
     "Sweep",
     "VerificationReport",
     "__version__",
+    "carve",
     "evaluate",
     "evaluate_all",
     "export",
@@ -86,7 +104,10 @@ __all__ = [
     "inspect",
     "load_results",
     "load_selection",
+    "pretrain",
+    "report",
     "reselect",
+    "restore",
     "select",
     "sweep",
     "verify",

@@ -24,11 +24,16 @@ PREFIX = "emo-prune/"
 
 # Where the type of each document is. A new one is a row here.
 DOCUMENTS = {
-    "emo-prune/export/1": "emo_prune.exports.record:ExportRecord",
-    "emo-prune/selection/1": "emo_prune.selection.document:Selection",
+    "emo-prune/carving/1": "emo_prune.carving.document:CarvingRecord",
     "emo-prune/evaluations/1": "emo_prune.evaluation.results:Evaluations",
+    "emo-prune/export/1": "emo_prune.exports.record:ExportRecord",
+    "emo-prune/pretrain/1": "emo_prune.pretraining.document:PretrainRecord",
+    "emo-prune/restored/1": "emo_prune.carving.document:Restored",
     "emo-prune/results/1": "emo_prune.evaluation.results:Results",
+    "emo-prune/run/1": "emo_prune.pretraining.document:TrainingIdentity",
+    "emo-prune/selection/1": "emo_prune.selection.document:Selection",
     "emo-prune/sweep/1": "emo_prune.sweeps.document:Sweep",
+    "emo-prune/token-cache/1": "emo_prune.pretraining.document:TokenCacheMeta",
 }
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
@@ -157,7 +162,10 @@ def convert(value: object, type_: type[PartType]) -> PartType:
     Raises:
         msgspec.ValidationError: it is not one; says where in it.
     """
-    return msgspec.convert(_whole_numbers(value), type_, str_keys=True)
+    try:
+        return msgspec.convert(value, type_, str_keys=True)
+    except msgspec.ValidationError:  # which most values do not need: 3.0 stays 3.0
+        return msgspec.convert(_whole_numbers(value), type_, str_keys=True)
 
 
 def plain(value: Any) -> Any:

@@ -93,6 +93,22 @@ def worded(text: object, wording: Wording = str) -> str:
     return str(text)
 
 
+class Worded(str):
+    """A text that names parameters, in Python's words; `parts` are for any other."""
+
+    parts: tuple[Text, ...]
+
+    def __new__(cls, *parts: Text) -> Worded:
+        """Join the parts."""
+        made = super().__new__(cls, worded(parts))
+        made.parts = parts
+        return made
+
+    def in_words(self, wording: Wording) -> str:
+        """Return the text in the words of the command line, say."""
+        return worded(self.parts, wording)
+
+
 class EmoPruneError(Exception):
     """An error with facts for a person: what, where, got, expected, and a hint.
 

@@ -15,24 +15,25 @@ processor, however many threads there are.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_prune.carving.balanced import Costs, Labels, balanced_labels
+from emo_prune.carving.document import Method
 
-Method = Literal["kmeans", "contiguous", "random"]
-METHODS: tuple[Method, ...] = get_args(Method)
 Keys = NDArray[np.float32]
 Whole = NDArray[np.int64]
+Costs = NDArray[np.float64]
+Labels = NDArray[np.intp]
 
 _GRID = 2.0**20  # keys of length 1 are whole numbers that float32 still holds
 _ROWS = 256  # at a time, as float64
 _MAX_ROUNDS = 1000  # the paper's
 _STARTS = 4
 _DRAWN = 8  # rows, of which one becomes a centre
+_RAISES = 4  # of prices, for each cluster, at most
 
 
 def unit_keys(keys: NDArray[np.floating]) -> Keys:
@@ -184,3 +185,120 @@ def _in_order(labels: Labels) -> Labels:
     ranks = np.empty(len(first), dtype=np.intp)
     ranks[np.argsort(first)] = np.arange(len(first))
     return ranks[inverse]
+
+
+def balanced_labels(costs: Costs, prices: Costs | None = None) -> tuple[Labels, Costs]:
+    """Return each point's cluster, all of one size, the sum of their costs the least.
+
+    Args:
+        costs: [points, clusters], whole numbers below 2**53; the clusters divide the
+            points.
+        prices: [clusters], of an earlier call with costs like these: saves time, and
+            may choose another of several best answers.
+
+    Returns:
+        The clusters [points], and the prices [clusters] at which each point is where
+        it is cheapest.
+    """
+    num_clusters = costs.shape[1]
+    prices = _raised(costs, np.zeros(num_clusters) if prices is None else prices)
+    # At any prices this is the best assignment of those that have its sizes.
+    labels: Labels = (costs + prices).argmin(axis=1)
+    flow = _Flow(costs, labels)
+    while (path := flow.cheapest_path()) is not None:
+        flow.move(path)
+    return labels, flow.prices()
+
+
+def _raised(costs: Costs, prices: Costs) -> Costs:
+    """Raise the prices of clusters that are too large, so that fewer are.
+
+    Each in turn to where just enough of its points would rather be elsewhere: saves
+    most of the paths where many points are nearest to a few clusters.
+    """
+    num_points, num_clusters = costs.shape
+    size = num_points // num_clusters
+    prices = prices.copy()
+    for _ in range(_RAISES * num_clusters):
+        labels = (costs + prices).argmin(axis=1)
+        sizes = np.bincount(labels, minlength=num_clusters)
+        largest = int(sizes.argmax())
+        surplus = int(sizes[largest]) - size
+        if surplus <= size // 8:
+            break
+        members = costs[labels == largest] + prices
+        own = members[:, largest].copy()
+        members[:, largest] = np.inf
+        margins = np.sort(members.min(axis=1) - own)
+        prices[largest] += margins[surplus - 1]
+    return prices
+
+
+class _Flow:
+    """Clusters as the nodes of a graph: an arc moves the point that it is best for."""
+
+    def __init__(self, costs: Costs, labels: Labels) -> None:
+        self._costs = costs
+        self._labels = labels
+        num_points, self._num = costs.shape
+        self._size = num_points // self._num
+        self._sizes = np.bincount(labels, minlength=self._num)
+        self._arcs = np.full((self._num, self._num), np.inf)
+        for cluster in range(self._num):
+            self._update(cluster)
+
+    def _update(self, cluster: int) -> None:
+        """Find at which least cost a point of it is moved to each other cluster."""
+        costs = self._costs[self._labels == cluster]
+        rises = costs - costs[:, cluster, None]
+        self._arcs[cluster] = rises.min(axis=0, initial=np.inf)
+        self._arcs[cluster, cluster] = np.inf
+
+    def cheapest_path(self) -> list[int] | None:
+        """Return the clusters from one that is too large to one too small, or None."""
+        if (self._sizes == self._size).all():
+            return None
+        distances = np.where(self._sizes > self._size, 0.0, np.inf)
+        distances, before = self._shortest(distances)
+        path = [int(np.where(self._sizes < self._size, distances, np.inf).argmin())]
+        while (previous := int(before[path[-1]])) >= 0:
+            path.append(previous)
+        return path[::-1]
+
+    def _shortest(self, distances: Costs) -> tuple[Costs, Labels]:
+        """Bellman and Ford's way: arcs may be negative, circles of them are not."""
+        before: Labels = np.full(self._num, -1)
+        while True:
+            through = distances[:, None] + self._arcs
+            nearest = through.argmin(axis=0)
+            shorter = through[nearest, np.arange(self._num)] < distances
+            if not shorter.any():
+                return distances, before
+            distances = np.where(shorter, through.min(axis=0), distances)
+            before = np.where(shorter, nearest, before)
+
+    def move(self, path: list[int]) -> None:
+        """Move points along each step of a path: as many as cost the same."""
+        steps = list(itertools.pairwise(path))
+        movers = [self._movers(here, there) for here, there in steps]
+        surplus = self._sizes[path[0]] - self._size
+        lacking = self._size - self._sizes[path[-1]]
+        amount = min(surplus, lacking, *map(len, movers))
+        for points, (_, there) in zip(movers, steps, strict=True):
+            self._labels[points[:amount]] = there
+        self._sizes[path[0]] -= amount
+        self._sizes[path[-1]] += amount
+        for cluster in path:
+            self._update(cluster)
+
+    def _movers(self, here: int, there: int) -> Labels:
+        """Return the points of a cluster that are moved to another at least cost."""
+        members = np.flatnonzero(self._labels == here)
+        rises = self._costs[members, there] - self._costs[members, here]
+        cheapest: Labels = members[rises == self._arcs[here, there]]
+        return cheapest
+
+    def prices(self) -> Costs:
+        """Return prices at which no point would rather be elsewhere."""
+        distances, _ = self._shortest(np.zeros(self._num))
+        return -distances

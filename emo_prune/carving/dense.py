@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from emo_prune.architectures import ARCHITECTURES
@@ -15,8 +16,21 @@ from emo_prune.architectures.feed_forward import (
     FeedForward,
     feed_forward_size,
 )
-from emo_prune.checkpoint import Checkpoint, Tensor
-from emo_prune.errors import CarvingError, LayoutMismatch, UnsupportedArchitecture
+from emo_prune.checkpoint import (
+    Checkpoint,
+    Tensor,
+    local_folder,
+    open_checkpoint,
+    open_remote,
+    support_folder,
+)
+from emo_prune.errors import (
+    CarvingError,
+    Command,
+    LayoutMismatch,
+    UnsupportedArchitecture,
+)
+from emo_prune.options import RemoteOptions
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 NUMBER = r"(?:0|[1-9][0-9]{0,5})"  # one spelling each, and none too long to be read
@@ -49,6 +63,31 @@ class DenseModel:
     def config(self) -> Mapping[str, Any]:
         """The checkpoint's config."""
         return self.checkpoint.config
+
+
+def open_headers(model: str, options: RemoteOptions) -> Checkpoint:
+    """Open a local folder, or a Hub id by its headers alone.
+
+    Raises:
+        CheckpointError: it cannot be used.
+    """
+    if options.remote:
+        cache = None if options.cache is None else Path(options.cache)
+        return open_remote(model, options.revision, cache)
+    return open_checkpoint(model, options.revision)
+
+
+def at_hand(
+    seen: Checkpoint, model: str, options: RemoteOptions
+) -> tuple[Checkpoint, Path]:
+    """Return a checkpoint whose bytes can be read, and where its tokenizer is.
+
+    What is not read where it is (`remote`) is downloaded.
+    """
+    if options.remote:
+        return seen, support_folder(seen.name, seen.revision)
+    folder = local_folder(model, seen.revision)
+    return open_checkpoint(str(folder)), folder
 
 
 def describe_dense(checkpoint: Checkpoint) -> DenseModel:
@@ -112,9 +151,9 @@ def _refuse_experts(checkpoint: Checkpoint) -> None:
             where="config.json, model_type",
             got=repr(model_type),
             expected="a dense model: one of " + ", ".join(FEED_FORWARDS),
-            hint="`emo-prune select` chooses among its experts"
+            hint=(Command("select"), " chooses among its experts")
             if model_type != "emoe"
-            else "`emo-prune carve --as dense` puts it together again",
+            else (Command("restore", {"dense": True}), " puts it together again"),
         )
 
 

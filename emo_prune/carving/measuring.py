@@ -2,60 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from emo_prune import places
 from emo_prune.architectures.opening import open_model
-from emo_prune.carving import CARVING, CarvePlan, CarvingRecord
+from emo_prune.artifacts import convert
 from emo_prune.carving.dense import num_embeddings
-from emo_prune.errors import CheckpointError
-from emo_prune.files import readable_json, versions, write_atomically
-from emo_prune.progress import Progress, Silent
+from emo_prune.carving.document import CarvingRecord, Measured
+from emo_prune.carving.plan import CarvePlan
+from emo_prune.errors import CheckpointError, Parameter
+from emo_prune.facts import COMPUTING, CalibrationFacts
+from emo_prune.files import versions
+from emo_prune.models.placement import check_placement
+from emo_prune.options import CarveOptions, number_of_examples
 from emo_prune.routing.calibration import Calibrated, calibrate
-from emo_prune.tasks import Task, TaskOptions
+from emo_prune.tasks import Task, parse_task, task_options
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measuring:
-    """On which task's examples to measure, and how to run them."""
+def task_to_measure_on(options: CarveOptions) -> Task | None:
+    """Return the task whose examples are given; None if there are none.
 
-    task: Task
-    options: TaskOptions
-    num_examples: int | None = 100
-    device: str | None = None
-    dtype: str = "auto"
-    batch_size: int | None = None
-
-    def tokens(self, plan: CarvePlan, folder: Path, progress: Progress) -> Calibrated:
-        """Return the examples as tokens, before anything is carved.
-
-        `folder` holds the tokenizer.
-
-        Raises:
-            CheckpointError: a token id has no embedding.
-            EmoPruneError: task, data or tokenizer cannot be used.
-        """
-        from emo_prune.routing import check_vocabulary
-
-        calibrated = calibrate(
-            self.task,
-            self.options,
-            self.num_examples,
-            config=plan.config,
-            folder=folder,
-            progress=progress,
-            batch_size=self.batch_size,
-        )
-        check_vocabulary(calibrated.batches, num_embeddings(plan.model))
-        return calibrated
+    Raises:
+        SettingsError, TaskError: there is no such device, dtype or task.
+    """
+    if options.task is None and options.examples is None:
+        return None
+    check_placement(options.device, options.dtype)
+    return parse_task(options.task, options.examples)
 
 
-def measure_carving(
+def tokens_of(task: Task, plan: CarvePlan, folder: Path) -> Calibrated:
+    """Return the examples as tokens, before anything is carved.
+
+    `folder` holds the tokenizer.
+
+    Raises:
+        CheckpointError: a token id has no embedding.
+        EmoPruneError: data or tokenizer cannot be used.
+    """
+    from emo_prune.routing import check_vocabulary
+
+    options = plan.options
+    calibrated = calibrate(
+        task,
+        task_options(options, options.seed),
+        number_of_examples(options.num_examples),
+        config=plan.config,
+        folder=folder,
+        progress=options.progress,
+        batch_size=options.batch_size,
+    )
+    check_vocabulary(calibrated.batches, num_embeddings(plan.model))
+    return calibrated
+
+
+def measured_carving(
     folder: Path,
     record: CarvingRecord,
-    measuring: Measuring,
+    options: CarveOptions,
     calibrated: Calibrated,
-    progress: Progress | None = None,
 ) -> CarvingRecord:
     """Run tokens through a carved checkpoint; return and write the fuller record.
 
@@ -66,28 +73,32 @@ def measure_carving(
     from emo_prune.models.loading import load_model
     from emo_prune.routing.modularity import measure_modularity
 
-    progress = progress or Silent()
+    progress = options.progress
     architecture = open_model(str(folder)).architecture
     progress.say("loading the carved model")
     try:
-        loaded = load_model(folder, device=measuring.device, dtype=measuring.dtype)
+        loaded = load_model(folder, device=options.device, dtype=options.dtype)
     except OSError as error:  # of reading, where others are of writing
         raise CheckpointError(
             "the carved model cannot be loaded to be measured",
-            where=record.model["name"],
+            where=record.model.name,
             got=error,
-            hint="leave --task and --examples out to carve without measuring",
+            hint=(
+                *("leave ", Parameter("task"), " and ", Parameter("examples")),
+                " out to carve without measuring",
+            ),
         ) from None
+    facts = calibrated.facts.to_dict()
+    del facts["documents"]
     with progress.track("measuring", calibrated.facts.num_tokens, "tokens") as advance:
         layers = measure_modularity(
             loaded, architecture, calibrated.batches, progress=advance
         )
-    facts = {k: v for k, v in calibrated.facts.to_dict().items() if k != "documents"}
-    measured = {
-        "calibration": facts,
-        "layers": [layer.to_json() for layer in layers],
-        "versions": versions("torch", "transformers"),
-    }
+    measured = Measured(
+        calibration=convert(facts, CalibrationFacts),
+        layers=tuple(layers),
+        versions=versions(*COMPUTING),
+    )
     fuller = replace(record, measured=measured)
-    write_atomically(folder / CARVING, readable_json(fuller.to_json()))
+    fuller.save(folder / places.CARVING)
     return fuller

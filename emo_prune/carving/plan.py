@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.architectures.feed_forward import NEURONS
 from emo_prune.architectures.subset import NOWHERE, computed, whole
-from emo_prune.carving.cut import piece_shape
 from emo_prune.carving.dense import DenseLayer, DenseModel
-from emo_prune.carving.record import CARVING
-from emo_prune.carving.settings import CarveSettings, check_settings
+from emo_prune.carving.document import CarvingRecord
+from emo_prune.carving.pieces import expert_name, piece_shape
 from emo_prune.checkpoint import OutputTensor, Shard
-from emo_prune.exports.plan import (
-    DEFAULT_SHARD_BYTES,
-    OutputPlan,
-    in_shards,
-    other_files,
-)
+from emo_prune.errors import CarvingError, Parameter, SettingsError
+from emo_prune.exports import Kind
+from emo_prune.exports.plan import OutputPlan, in_shards, other_files
+from emo_prune.options import CarveOptions
+from emo_prune.places import CARVING, CONFIG
+from emo_prune.units import parse_bytes
 
-_OURS = ("config.json", CARVING)
+CARVED = Kind(record=CARVING, schema=CarvingRecord.schema)
+
+_OURS = (CONFIG, CARVING)
 # What readers of a config look for; `dense_config` has everything.
 _COPIED = ("dtype", "torch_dtype", "bos_token_id", "eos_token_id", "pad_token_id")
+
+_PART = re.compile(r"(\d{1,6})(?:-(\d{1,6})(?::(\d{1,6}))?)?", re.ASCII)
+_LAST = re.compile(r"last:(\d{1,6})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,7 @@ class CarvePlan(OutputPlan):
     """
 
     model: DenseModel
-    settings: CarveSettings
+    options: CarveOptions
     layers: tuple[DenseLayer, ...]
     config: Mapping[str, Any]
     left_out: Sequence[str]
@@ -44,42 +49,155 @@ class CarvePlan(OutputPlan):
         return self.disk_bytes(self.model.checkpoint.source)
 
     @property
+    def top_k(self) -> int:
+        """Experts that a token picks."""
+        return picked(self.options)
+
+    @property
     def expert_size(self) -> int:
         """Neurons of an expert."""
-        return self.model.size // self.settings.num_experts
+        return self.model.size // self.options.num_experts
+
+    @property
+    def dense_flops(self) -> int:
+        """FLOPs per token of one dense FFN: two for each weight."""
+        model = self.model
+        return 2 * len(model.feed_forward.matrices) * model.hidden_size * model.size
+
+    @property
+    def carved_flops(self) -> int:
+        """FLOPs per token of a carved one: the picked experts, and the gate.
+
+        The gate's are those of N products with a mean key; "inter" computes the
+        activations of every expert, and saves on the output matrix alone.
+
+        Left out: each forward pass averages the keys (or up rows) anew, so that the
+        gate follows them in training. Those are neurons x hidden size additions for a
+        pass, not for a token: little if it has many tokens, half a matrix's FLOPs if it
+        has one.
+        """
+        model, num_experts = self.model, self.options.num_experts
+        matrix = 2 * model.hidden_size * model.size
+        experts = matrix * self.top_k // num_experts
+        inputs = len(model.feed_forward.matrices) - 1
+        if self.options.gate == "inter":
+            return inputs * matrix + experts
+        return (inputs + 1) * experts + 2 * model.hidden_size * num_experts
 
 
-def plan_carving(
-    model: DenseModel,
-    settings: CarveSettings,
-    *,
-    max_shard_bytes: int = DEFAULT_SHARD_BYTES,
-) -> CarvePlan:
+def plan_carving(model: DenseModel, options: CarveOptions) -> CarvePlan:
     """Plan a carving; reads and writes nothing.
 
     Raises:
         CarvingError, SettingsError: the model cannot be carved so.
     """
-    layers = tuple(model.layers[i] for i in check_settings(settings, model))
+    _check(options, model)
+    numbers = parse_layers(options.layers, model.num_layers)
+    layers = tuple(model.layers[number] for number in numbers)
     copied, left_out = other_files(model.checkpoint, _OURS)
     return CarvePlan(
         model=model,
-        settings=settings,
+        options=options,
         layers=layers,
-        config=_config(model, settings, [layer.layer for layer in layers]),
-        shards=in_shards(_tensors(model, settings, layers), max_shard_bytes),
+        config=_config(model, options, numbers),
+        shards=in_shards(
+            _tensors(model, options.num_experts, layers),
+            parse_bytes(options.max_shard_size),
+        ),
         copied=copied,
         left_out=left_out,
     )
 
 
-def expert_name(layer: DenseLayer, expert: int, part: str) -> str:
-    """Return the name of an expert's tensor on disk."""
-    return f"{layer.stem}experts.{expert}.{part}"
+def picked(options: CarveOptions) -> int:
+    """Return how many experts a token picks: half of them, unless a number is given."""
+    return options.num_experts // 2 if options.top_k is None else options.top_k
+
+
+def check_layers(text: str, where: Parameter = Parameter("layers")) -> None:
+    """Raise `SettingsError` for a text that names no layers of any model."""
+    if _ranges(text, 10**6) is None:
+        raise _no_layers(text, where, "layers as all, last:2, 0-5:2 or 1,3", 2)
+
+
+def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
+    """Return the layers that a text such as "all", "last:4" or "20-28:2" names.
+
+    Raises:
+        SettingsError: it names none, or some that are not there.
+    """
+    ranges = _ranges(text, num_layers)
+    if ranges is None:
+        last = num_layers - 1
+        expected = f"layers 0 to {last}, as all, last:2, 0-{last}:2 or 1,3"
+        raise _no_layers(text, Parameter("layers"), expected, min(2, num_layers))
+    return tuple(sorted({layer for some in ranges for layer in some}))
+
+
+def _ranges(text: str, num_layers: int) -> list[range] | None:
+    """Return the layers that a text names, in parts; None if not all are there."""
+    plain = text.strip().lower()
+    if plain == "all":
+        return [range(num_layers)]
+    if matched := _LAST.fullmatch(plain):
+        number = int(matched[1])
+        there = 1 <= number <= num_layers
+        return [range(num_layers - number, num_layers)] if there else None
+    found = []
+    for part in plain.split(","):  # each is "7", "3-9" or "3-9:2"
+        if (matched := _PART.fullmatch(part.strip())) is None:
+            return None
+        first = int(matched[1])
+        last = int(matched[2] or first)
+        step = int(matched[3] or 1)
+        if not first <= last < num_layers or step < 1:
+            return None
+        found.append(range(first, last + 1, step))
+    return found
+
+
+def _no_layers(text: str, where: Parameter, expected: str, near: int) -> SettingsError:
+    return SettingsError(
+        "these are not layers of the model",
+        where=where,
+        got=f"{text!r:.200}",
+        expected=expected,
+        hint=("try ", Parameter("layers", f"last:{near}")),
+    )
+
+
+def _check(options: CarveOptions, model: DenseModel) -> None:
+    number, size = options.num_experts, model.size
+    if size < 2:
+        raise CarvingError(
+            "a layer of one neuron cannot be divided",
+            where="config.json, the neurons of a feed-forward layer",
+            got=size,
+            expected="at least 2",
+            hint="carve another model",
+        )
+    if number < 2 or size % number:
+        divisors = [n for n in range(2, size + 1) if size % n == 0]
+        near = min(divisors, key=lambda n: abs(n - number))
+        raise CarvingError(
+            f"{size} neurons cannot be divided into that many experts of one size",
+            where=Parameter("num_experts"),
+            got=number,
+            expected="one of " + ", ".join(map(str, divisors)),
+            hint=("try ", Parameter("num_experts", near)),
+        )
+    if options.gate == "up" and model.feed_forward.up is None:
+        raise CarvingError(
+            "this model's feed-forward layers have no up matrix",
+            where=Parameter("gate"),
+            got="up",
+            expected="gate or inter",
+            hint=("try ", Parameter("gate", "gate"), ", the paper's"),
+        )
 
 
 def _tensors(
-    model: DenseModel, settings: CarveSettings, layers: Sequence[DenseLayer]
+    model: DenseModel, num_experts: int, layers: Sequence[DenseLayer]
 ) -> list[OutputTensor]:
     """Return every tensor of the output; those of experts have no bytes yet."""
     carved = {
@@ -88,7 +206,7 @@ def _tensors(
         for part, tensor in layer.parts.items()
         if model.feed_forward.axis(part) is not None
     }
-    size = model.size // settings.num_experts
+    size = model.size // num_experts
     outputs: list[OutputTensor] = []
     for tensor in model.checkpoint.tensors.values():
         if tensor.name not in carved:
@@ -96,11 +214,11 @@ def _tensors(
             continue
         layer, part = carved[tensor.name]
         shape = piece_shape(tensor, model.feed_forward.axis(part) or 0, size)
-        for expert in range(settings.num_experts):
+        for expert in range(num_experts):
             name = expert_name(layer, expert, part)
             outputs.append(computed(name, tensor.dtype, shape))
     for layer in layers:
-        for expert in range(settings.num_experts):
+        for expert in range(num_experts):
             outputs.append(
                 computed(expert_name(layer, expert, NEURONS), "I32", (size,))
             )
@@ -118,7 +236,7 @@ def copied_tensors(shards: Sequence[Shard]) -> list[OutputTensor]:
 
 
 def _config(
-    model: DenseModel, settings: CarveSettings, layers: list[int]
+    model: DenseModel, options: CarveOptions, layers: Sequence[int]
 ) -> dict[str, Any]:
     dense = model.config
     context = dense.get("max_position_embeddings", dense.get("n_positions"))
@@ -133,11 +251,11 @@ def _config(
         "tie_word_embeddings": dense.get(
             "tie_word_embeddings", model.feed_forward.tied
         ),
-        "carved_layers": layers,
-        "num_experts": settings.num_experts,
-        "num_experts_per_tok": settings.top_k,
-        "moe_intermediate_size": model.size // settings.num_experts,
-        "gate_source": settings.gate_source,
+        "carved_layers": list(layers),
+        "num_experts": options.num_experts,
+        "num_experts_per_tok": picked(options),
+        "moe_intermediate_size": model.size // options.num_experts,
+        "gate_source": options.gate,
         "dense_config": dict(dense),
     }
     return {key: value for key, value in config.items() if value is not None}

@@ -16,7 +16,7 @@ def current_spelling(arguments: Sequence[str]) -> list[str]:
             return ["reselect", file, *rest]
     if arguments[:1] == ["carve"]:
         form, rest = _taken(arguments[1:], "--as")
-        if form is not None:
+        if form in ("dense", "emoe"):
             return [*(["restore", "--dense"] if form == "dense" else ["carve"]), *rest]
     return list(arguments)
 

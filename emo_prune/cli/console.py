@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from emo_prune.errors import EmoPruneError, Wording
+from emo_prune.errors import EmoPruneError, Worded, Wording
 from emo_prune.progress import SILENT, Advance, Progress
 from emo_prune.units import format_bytes
 
@@ -95,6 +95,10 @@ class ConsoleProgress:
 
     def say(self, text: str) -> None:
         """Print a step."""
+        if isinstance(text, Worded):
+            from emo_prune.cli.wording import command_line
+
+            text = text.in_words(command_line())
         note(text)
 
     @contextmanager

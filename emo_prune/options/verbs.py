@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from emo_prune.errors import Parameter, SettingsError
+from emo_prune.errors import CarvingError, Parameter, SettingsError
 from emo_prune.options.declare import (
     MODEL,
     OUTPUT,
@@ -480,6 +480,7 @@ class ReportOptions(Options):
     samples: str | Path | None = option(
         default=None,
         variable=False,
+        file=True,
         help="Flipped questions, as eval wrote them with {samples}. (default: those "
         "that lie beside the results)",
         panel=OUTPUT,
@@ -487,6 +488,7 @@ class ReportOptions(Options):
     questions: str | Path | None = option(
         default=None,
         variable=False,
+        file=True,
         help="The file of {examples} that was scored: what flipped is shown in its "
         "words.",
         panel=OUTPUT,
@@ -551,6 +553,7 @@ class CarveOptions(
     )
     layers: str = option(
         default="last:2",
+        check="emo_prune.carving.plan:check_layers",
         help="Layers to carve: all, last:4, 20-28:2 (every second one) or 3,5,7. Many "
         "at a time cost accuracy; the paper carves one or two.",
         panel=EXPERTS,
@@ -581,6 +584,23 @@ class CarveOptions(
         panel=OUTPUT,
     )
 
+    def check(self) -> None:
+        """Refuse picks that no number of neurons would allow."""
+        super().check()
+        if self.top_k is None or self.num_experts < 2:
+            return
+        if not 1 <= self.top_k <= self.num_experts:
+            raise CarvingError(
+                "a token cannot pick that many experts",
+                where=Parameter("top_k"),
+                got=self.top_k,
+                expected=f"1 to {self.num_experts}",
+                hint=(
+                    *("try ", Parameter("top_k", self.num_experts // 2), ", or "),
+                    *(Parameter("top_k", self.num_experts), ", the dense model"),
+                ),
+            )
+
 
 @options
 class RestoreOptions(ForceOptions, ShardOptions, RemoteOptions):
@@ -607,6 +627,17 @@ class RestoreOptions(ForceOptions, ShardOptions, RemoteOptions):
         help="The checkpoint's folder. (default: emo-prune-out/<model>-dense/)",
         panel=OUTPUT,
     )
+
+    def check(self) -> None:
+        """Refuse to guess what is to be restored."""
+        super().check()
+        if not self.dense:
+            raise SettingsError(
+                "it is not said what to restore",
+                where=Parameter("dense"),
+                expected="what can be: the dense model that was carved",
+                hint=("give ", Parameter("dense", True)),
+            )
 
 
 @options
@@ -656,6 +687,7 @@ class PretrainOptions(ResumeOptions):
         flags=("--set",),
         variable=False,
         repeatable=True,
+        check="emo_prune.pretraining.recipe:parse_setting",
         help="Another setting of the recipe, as learning_rate=1e-3; repeatable.",
         panel=TRAINING,
     )

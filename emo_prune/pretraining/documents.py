@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from emo_prune.pretraining.dataset_source import Dataset
-from emo_prune.pretraining.file_source import SUFFIXES, File
-from emo_prune.pretraining.rows import Document, bad_corpus
-from emo_prune.pretraining.sources import Source, SourceFacts, Tally
-
-__all__ = ["Corpus", "Document", "Reading", "SourceFacts", "open_corpus"]
+from emo_prune.pretraining.document import SourceFacts
+from emo_prune.pretraining.sources import (
+    SUFFIXES,
+    Dataset,
+    Document,
+    File,
+    Identity,
+    Source,
+    Tally,
+    bad_corpus,
+)
 
 _KINDS = "a file that ends in " + ", ".join(SUFFIXES)
 _GLOB = re.compile(r"[*?[]")
@@ -39,7 +43,7 @@ class Corpus:
         """Return a pass over the documents that also learns facts of the sources."""
         return Reading(self._sources)
 
-    def identity(self) -> list[list[Any]]:
+    def identity(self) -> list[Identity]:
         """Return, as JSON, what tells this corpus from others without reading it.
 
         Of a file: its resolved path, size and time of change in nanoseconds. Of a

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from emo_prune.errors import BadRecipe
+from emo_prune.errors import BadRecipe, Parameter, SettingsError
+from emo_prune.files import strict_toml
+from emo_prune.options import PretrainOptions, several
 
 Variant = Literal["emo", "standard", "dense", "small-standard", "emo-anneal"]
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
+
+_MOST = 10**15  # of anything that is counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,50 @@ class Recipe:
         _check_sizes(self)
 
 
+def recipe_of(options: PretrainOptions) -> Recipe:
+    """Return the recipe that options ask for, as their variant changes it.
+
+    Raises:
+        BadRecipe: no such recipe, unknown or missing settings, wrong values.
+    """
+    texts: tuple[str, ...] = several(options.settings)
+    given = [parse_setting(text) for text in texts]
+    for key in ("tokens", "seed", "vocab_size"):  # which have options of their own
+        if (value := getattr(options, key)) is not None:
+            given.append((key, str(value)))
+    changes = dict(given)
+    if len(changes) < len(given):
+        names = [key for key, _ in given]
+        twice = next(key for key in names if names.count(key) > 1)
+        raise SettingsError(
+            "a setting is given twice",
+            where=twice,
+            got=" and ".join(value for key, value in given if key == twice),
+            hint="give it once",
+        )
+    return for_variant(read_recipe(str(options.recipe), changes), options.variant)
+
+
+def parse_setting(
+    text: str, where: Parameter = Parameter("settings")
+) -> tuple[str, str]:
+    """Return name and value of "learning_rate=1e-3".
+
+    Raises:
+        SettingsError: it is not of that form.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise SettingsError(
+            "a setting has no value",
+            where=where,
+            got=f"{text!r:.200}",
+            expected="NAME=VALUE",
+            hint=("for example ", Parameter("settings", "learning_rate=1e-3")),
+        )
+    return key.strip(), value.strip()
+
+
 def recipe_names() -> list[str]:
     """Return the recipes that come with the package."""
     folder = resources.files("emo_prune.pretraining") / "recipes"
@@ -152,19 +198,19 @@ def for_variant(recipe: Recipe, variant: Variant) -> Recipe:
 def _values(name: str) -> dict[str, Any]:
     if name in recipe_names():
         folder = resources.files("emo_prune.pretraining") / "recipes"
-        return tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))
+        return strict_toml((folder / f"{name}.toml").read_bytes())
     path = Path(name)
     if not path.is_file():
         raise BadRecipe(
             "there is no such recipe",
-            where="--recipe",
+            where=Parameter("recipe"),
             got=name,
             expected=f"{', '.join(recipe_names())}, or a TOML file",
             hint="give one of these names",
         )
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        return strict_toml(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise BadRecipe(
             "the recipe cannot be read",
             where=name,
@@ -189,23 +235,26 @@ def _parsed(key: str, text: str) -> Any:
     return text
 
 
-def _check_type(key: str, value: Any, kind: Any) -> None:
+def _check_type(key: str, value: object, kind: type) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {
-        float: number and 0 <= value < math.inf,
-        int: number and isinstance(value, int) and value >= 0,
+        float: number and 0 <= value < math.inf,  # type: ignore[operator]
+        int: number and isinstance(value, int) and 0 <= value < _MOST,
         bool: isinstance(value, bool),
         str: isinstance(value, str),
     }.get(kind, value in get_args(kind))
     if fits:
         return
-    expected = {int: "a whole number", float: "a number", bool: "true or false"}
-    raise BadRecipe(
+    expected = {
+        int: f"a whole number below {_MOST:.0e}",
+        float: "a number",
+        bool: "true or false",
+    }
+    raise _bad_setting(
         "a setting has no value it could have",
-        where=key,
-        got=value,
-        expected=expected.get(kind, " or ".join(get_args(kind))),
-        hint=f"correct it in the recipe, or with --set {key}=VALUE",
+        key,
+        f"{value!r:.200}",
+        expected.get(kind, " or ".join(get_args(kind))),
     )
 
 
@@ -254,10 +303,32 @@ def _check_sizes(recipe: Recipe) -> None:
 
 def _need(holds: bool, key: str, got: object, expected: str) -> None:
     if not holds:
-        raise BadRecipe(
-            "the recipe contradicts itself",
-            where=key,
-            got=got,
-            expected=expected,
-            hint=f"correct it in the recipe, or with --set {key}=VALUE",
-        )
+        raise _bad_setting("the recipe contradicts itself", key, got, expected)
+
+
+def _bad_setting(what: str, key: str, got: object, expected: str) -> BadRecipe:
+    return BadRecipe(
+        what,
+        where=key,
+        got=got,
+        expected=expected,
+        hint=(
+            "correct it in the recipe, or with ",
+            Parameter("settings", f"{key}=VALUE"),
+        ),
+    )
+
+
+def lr_factor(step: int, recipe: Recipe) -> float:
+    """Return the learning rate of a step, counted from 0, as a share of the peak.
+
+    It rises linearly over the warm-up, falls as half a cosine to `final_lr_fraction`,
+    and from there, over the annealing, linearly to 0.
+    """
+    main, floor = recipe.main_steps, recipe.final_lr_fraction
+    if step < min(recipe.warmup_steps, main):
+        return (step + 1) / (recipe.warmup_steps + 1)
+    if step < main:
+        progress = (step - recipe.warmup_steps) / (main - recipe.warmup_steps)
+        return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2
+    return floor * max(0.0, 1 - (step - main) / max(1, recipe.anneal_steps))

@@ -15,11 +15,11 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from emo_prune.errors import OutputExists, StaleTraining
+from emo_prune.errors import OutputExists, Parameter, StaleTraining
 from emo_prune.exports import PartialFolder
-from emo_prune.files import noted_before, readable_json
+from emo_prune.files import strict_json
+from emo_prune.pretraining.document import TrainingIdentity
 
 # transformers' Trainer writes it last: a checkpoint without it is half a checkpoint.
 _LAST_WRITTEN = "trainer_state.json"
@@ -35,14 +35,12 @@ class RunFolder:
         self._identity = path / "run.json"
         self._held = PartialFolder(path)
 
-    def begin(self, *, resume: bool, force: bool) -> None:
-        """Make the folder, or keep the one to go on in.
-
-        What ended before it was claimed has trained nothing, and is begun anew.
+    def refuse(self, *, resume: bool, force: bool) -> None:
+        """Refuse to begin where that is not what was asked for.
 
         Raises:
-            OutputExists: there is one, and neither option says what to do with it;
-                or another process trains there.
+            OutputExists: there is a training, and neither option says what to do with
+                it.
             StaleTraining: there is none to resume.
         """
         begun = self._identity.is_file()
@@ -51,15 +49,30 @@ class RunFolder:
                 "there is no training to go on with",
                 where=self.path,
                 expected="the folder of an interrupted one",
-                hint="leave --resume out, or give the -o that it had",
+                hint=(
+                    *("leave out ", Parameter("resume", True), ", or give the "),
+                    *(Parameter("output"), " that it had"),
+                ),
             )
         if begun and not resume and not force:
             raise OutputExists(
                 "there is a training in this place already",
                 where=self.path,
-                hint="go on with it by --resume, replace it by --force, or choose "
-                "another place with -o",
+                hint=(
+                    *("go on with it by ", Parameter("resume", True)),
+                    *(", replace it by ", Parameter("force", True)),
+                    *(", or choose another place with ", Parameter("output")),
+                ),
             )
+
+    def begin(self, *, resume: bool) -> None:
+        """Make the folder, or keep the one to go on in.
+
+        What ended before it was claimed has trained nothing, and is begun anew.
+
+        Raises:
+            OutputExists: another process trains there.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         self._held.take_over()
         if not resume:
@@ -76,25 +89,25 @@ class RunFolder:
         for folder in (self.tokenizer, *self.path.glob("checkpoint-*")):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def claim(self, identity: Mapping[str, Any]) -> None:
+    def claim(self, identity: TrainingIdentity) -> None:
         """Note what is trained here, or see that it is the same as before.
 
         Raises:
             StaleTraining: an interrupted training was of something else.
         """
+        if not self._identity.exists():
+            identity.save(self._identity)
+            return
         try:
-            noted = noted_before(self._identity, identity)
-        except ValueError as error:
+            before = _flat(TrainingIdentity.load(self._identity).to_dict())
+        except StaleTraining as problem:
             raise StaleTraining(
                 "the file that says what was trained is damaged",
                 where=self._identity,
-                got=str(error)[:200],
-                hint="start anew with --force",
+                got=problem.got,
+                hint=("start anew with ", Parameter("force", True)),
             ) from None
-        if noted is None:
-            return
-        before = _flat(noted)
-        now = _flat(json.loads(readable_json(identity)))
+        now = _flat(identity.to_dict())
         changed = [key for key in now if now[key] != before.get(key)]
         if changed:
             raise StaleTraining(
@@ -102,7 +115,10 @@ class RunFolder:
                 where=f"{self._identity}: {', '.join(changed[:5])}",
                 got=", ".join(f"{now[key]}" for key in changed[:5]),
                 expected=", ".join(f"{before.get(key)}" for key in changed[:5]),
-                hint="give the same options and text, or start anew with --force",
+                hint=(
+                    "give the same options and text, or start anew with ",
+                    Parameter("force", True),
+                ),
             )
 
     def last_checkpoint(self) -> Path | None:
@@ -110,22 +126,70 @@ class RunFolder:
         found = {}
         for folder in self.path.glob("checkpoint-*"):
             if (folder / _LAST_WRITTEN).is_file():
-                found[int(folder.name.rpartition("-")[2])] = folder
+                found[self.steps(folder)] = folder
             else:
                 shutil.rmtree(folder)
         return found[max(found)] if found else None
 
+    def steps(self, checkpoint: Path) -> int:
+        """Return after how many steps a checkpoint was made."""
+        return int(checkpoint.name.rpartition("-")[2])
+
     def rows(self) -> list[dict[str, float]]:
-        """Return the lines of metrics."""
+        """Return the lines of metrics.
+
+        Raises:
+            StaleTraining: a line is damaged.
+        """
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        lines = self.metrics.read_bytes().splitlines()
+        try:
+            return [_row(line) for line in lines]
+        except ValueError as error:
+            raise StaleTraining(
+                "the metrics of the training are damaged",
+                where=self.metrics,
+                got=error,
+                hint=(
+                    *("remove the line; with ", Parameter("resume", True)),
+                    " nothing is trained again",
+                ),
+            ) from None
+
+    def forget_rows_after(self, step: int) -> None:
+        """Drop what a killed training wrote after its last checkpoint."""
+        if not self.metrics.exists():
+            return
+        rows = self.metrics.read_bytes().splitlines(keepends=True)
+        kept = [row for row in rows if _step(row) <= step]
+        self.metrics.write_bytes(b"".join(kept))
+
+    def add_row(self, row: Mapping[str, float]) -> None:
+        """Write a line of metrics."""
+        with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(json.dumps(row) + "\n")
 
 
-def _flat(value: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def _row(line: bytes) -> dict[str, float]:
+    """Return a line of metrics; raise `ValueError` where it is none."""
+    row = strict_json(line)
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        raise ValueError(f"{line[:80]!r}")
+    return row
+
+
+def _step(line: bytes) -> int:
+    """Return a line's step; of a line that was cut short, one that is never kept."""
+    try:
+        return int(_row(line)["step"])
+    except ValueError:
+        return 2**62
+
+
+def _flat(value: Mapping[str, object], above: str = "") -> dict[str, object]:
     """Return nested settings by dotted names."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for key, inner in value.items():
         name = f"{above}{key}"
         flat |= _flat(inner, f"{name}.") if isinstance(inner, dict) else {name: inner}

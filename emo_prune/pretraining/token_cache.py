@@ -12,26 +12,29 @@ complete or not at all, so several processes may make the same one at once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_prune.errors import BadTokenCache
 from emo_prune.files import canonical_json, sha256_text
+from emo_prune.pretraining.document import TokenCacheMeta
 from emo_prune.pretraining.documents import open_corpus
 from emo_prune.pretraining.token_writer import (
     BY_DOCUMENT,
-    SCHEMA,
+    META,
     STORED,
     appearing,
     write_tokens,
 )
 from emo_prune.pretraining.tokenizer import tokenizer_digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +43,14 @@ class TokenCache:
 
     `tokens` are uint16 or uint32 [documents' tokens one after the other], `ends` int64
     [documents], `domains` int32 [documents]: an index into `domain_names`. All three
-    are memory-mapped. Every document has a token at least. `meta` is meta.json: schema,
-    sources (name, bytes, sha256 of each), tokenizer (digest), dtype, num_tokens,
-    num_documents, tokens_sha256, and domains (name, documents, tokens of each).
+    are memory-mapped. Every document has a token at least.
     """
 
     folder: Path
-    tokens: NDArray[Any]
+    tokens: NDArray[np.unsignedinteger]
     ends: NDArray[np.int64]
     domains: NDArray[np.int32]
-    domain_names: list[str]
-    meta: dict[str, Any]
+    meta: TokenCacheMeta
 
     @property
     def num_tokens(self) -> int:
@@ -58,14 +58,26 @@ class TokenCache:
         return len(self.tokens)
 
     @property
+    def domain_names(self) -> list[str]:
+        """What the domains are called."""
+        return [domain.name for domain in self.meta.domains]
+
+    @property
     def num_documents(self) -> int:
         """How many documents there are."""
         return len(self.ends)
 
 
+def default_folder() -> Path:
+    """Return where tokens are kept unless a place is given."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("emo-prune") / "tokens"
+
+
 def tokenized(
     sources: Sequence[str],
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     progress: Callable[[int], None] = lambda _: None,
 ) -> TokenCache:
@@ -89,7 +101,7 @@ def tokenized(
     """
     corpus = open_corpus(sources)
     digest = tokenizer_digest(tokenizer)
-    key = canonical_json([SCHEMA, corpus.identity(), digest])
+    key = canonical_json([TokenCacheMeta.schema, corpus.identity(), digest])
     place = folder / sha256_text(key).removeprefix("sha256:")[:32]
     if not place.is_dir():
         with appearing(place) as partial:
@@ -104,16 +116,12 @@ def open_token_cache(folder: Path) -> TokenCache:
         BadTokenCache: a file is missing, or has not the size that meta.json says.
     """
     meta = _meta(folder)
-    try:
-        num_documents, num_tokens = int(meta["num_documents"]), int(meta["num_tokens"])
-        tokens = _mapped(folder, "tokens", STORED[meta["dtype"]], num_tokens)
-        ends, domains = (
-            _mapped(folder, name, dtype, num_documents)
-            for name, dtype in BY_DOCUMENT.items()
-        )
-        names = [domain["name"] for domain in meta["domains"]]
-    except (KeyError, TypeError, ValueError) as failure:
-        raise _damaged("meta.json is not whole", folder, got=repr(failure)) from None
+    num_tokens = meta.num_tokens
+    tokens = _mapped(folder, "tokens", STORED[meta.dtype], num_tokens)
+    ends, domains = (
+        _mapped(folder, name, dtype, meta.num_documents)
+        for name, dtype in BY_DOCUMENT.items()
+    )
     if ends[-1] != num_tokens:
         raise _damaged(
             "the last document ends elsewhere than the tokens",
@@ -121,18 +129,14 @@ def open_token_cache(folder: Path) -> TokenCache:
             got=f"token {ends[-1]:,}",
             expected=f"token {num_tokens:,}",
         )
-    return TokenCache(folder, tokens, ends, domains, names, meta)
+    return TokenCache(folder, tokens, ends, domains, meta)
 
 
-def _meta(folder: Path) -> dict[str, Any]:
+def _meta(folder: Path) -> TokenCacheMeta:
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as failure:
-        raise _damaged("meta.json cannot be read", folder, got=str(failure)) from None
-    schema = meta.get("schema") if isinstance(meta, dict) else None
-    if schema != SCHEMA:
-        raise _damaged("meta.json is of no token cache", folder, schema, SCHEMA)
-    return dict(meta)
+        return TokenCacheMeta.load(folder / META)
+    except BadTokenCache as problem:
+        raise _damaged(f"{META} is not whole", folder, problem.got) from None
 
 
 def _mapped(folder: Path, name: str, dtype: str, length: int) -> NDArray[Any]:

@@ -12,18 +12,22 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emo_prune.errors import BadCorpus, NotEnoughDisk, PretrainingError
-from emo_prune.files import readable_json
 from emo_prune.locks import PATIENCE, held
-from emo_prune.pretraining.documents import Document, Reading
+from emo_prune.pretraining.document import DomainFacts, TokenCacheMeta
+from emo_prune.pretraining.documents import Reading
+from emo_prune.pretraining.sources import Document
 from emo_prune.pretraining.tokenizer import plain_backend, tokenizer_digest
 
-SCHEMA = "emo-prune/token-cache/1"
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+META = "meta.json"
 BY_DOCUMENT = {"ends": "<i8", "domains": "<i4"}
 STORED = {"uint16": "<u2", "uint32": "<u4"}
 
@@ -35,7 +39,7 @@ _PARTIAL = re.compile(r"\.[0-9a-f]+\.[0-9a-f]{16}\.partial")
 
 def write_tokens(
     reading: Reading,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     progress: Callable[[int], None],
 ) -> None:
@@ -48,7 +52,7 @@ def write_tokens(
     backend = plain_backend(tokenizer)
     backend.encode_special_tokens = True  # as the text that they are in a document
     largest = max(backend.get_vocab(with_added_tokens=True).values())
-    dtype = "uint16" if largest < 1 << 16 else "uint32"
+    dtype: Literal["uint16", "uint32"] = "uint16" if largest < 1 << 16 else "uint32"
     done = 0
     with _Writer(folder, STORED[dtype]) as writer:
         for batch in _batches(reading):
@@ -68,14 +72,16 @@ def write_tokens(
             expected="at least one document with a token",
             hint="use another tokenizer, or documents with text",
         )
-    meta = {
-        "schema": SCHEMA,
-        "sources": [facts.record() for facts in reading.facts],
-        "tokenizer": tokenizer_digest(tokenizer),
-        "dtype": dtype,
-        **writer.record(),
-    }
-    (folder / "meta.json").write_text(readable_json(meta), encoding="utf-8")
+    meta = TokenCacheMeta(
+        sources=reading.facts,
+        tokenizer=tokenizer_digest(tokenizer),
+        dtype=dtype,
+        num_tokens=writer.num_tokens,
+        num_documents=writer.num_documents,
+        tokens_sha256=writer.sha256,
+        domains=writer.domains,
+    )
+    meta.save(folder / META)
 
 
 @contextlib.contextmanager
@@ -157,8 +163,8 @@ class _Writer:
             for name in self._dtypes
         }
         self._digest = hashlib.sha256()
-        self._indices: dict[str, int] = {}
-        self._counts: list[dict[str, Any]] = []
+        self._numbers: dict[str, int] = {}
+        self._domains: dict[str, list[int]] = {}  # documents, tokens
         self.num_tokens = 0
         self.num_documents = 0
 
@@ -188,24 +194,26 @@ class _Writer:
         self.num_tokens += count
         self.num_documents += len(rows)
 
-    def record(self) -> dict[str, Any]:
-        """Return what was written, for meta.json."""
-        return {
-            "num_tokens": self.num_tokens,
-            "num_documents": self.num_documents,
-            "tokens_sha256": "sha256:" + self._digest.hexdigest(),
-            "domains": self._counts,
-        }
+    @property
+    def sha256(self) -> str:
+        """The hash of the tokens."""
+        return "sha256:" + self._digest.hexdigest()
+
+    @property
+    def domains(self) -> tuple[DomainFacts, ...]:
+        """How much text there is of each domain."""
+        return tuple(
+            DomainFacts(name=name, documents=documents, tokens=tokens)
+            for name, (documents, tokens) in self._domains.items()
+        )
 
     def _count(self, domain: str, num_tokens: int) -> int:
-        index = self._indices.setdefault(domain, len(self._indices))
-        if index == len(self._counts):
-            self._counts.append({"name": domain, "documents": 0, "tokens": 0})
-        self._counts[index]["documents"] += 1
-        self._counts[index]["tokens"] += num_tokens
-        return index
+        counts = self._domains.setdefault(domain, [0, 0])
+        counts[0] += 1
+        counts[1] += num_tokens
+        return self._numbers.setdefault(domain, len(self._numbers))
 
-    def _write(self, name: str, values: NDArray[Any]) -> bytes:
+    def _write(self, name: str, values: NDArray[np.integer]) -> bytes:
         data = values.astype(self._dtypes[name]).tobytes()
         self._open[name].write(data)
         return data

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from emo_prune.errors import SettingsError
+from emo_prune.errors import Parameter, SettingsError
 from emo_prune.files import sha256_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
 PAD = "<|pad|>"
 MIN_VOCAB_SIZE = 258  # every byte, and the two special tokens
 
 
-def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Any:
+def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer; the same texts in order give the same one.
 
     Digits are tokens one by one. `<|endoftext|>` has the id 0, `<|pad|>` the id 1, and
@@ -35,10 +38,10 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Any:
     if vocab_size < MIN_VOCAB_SIZE:
         raise SettingsError(
             "the vocabulary has no room for every byte and the special tokens",
-            where="vocab_size",
+            where=Parameter("vocab_size"),
             got=vocab_size,
             expected=f"{MIN_VOCAB_SIZE} or more",
-            hint=f"ask for {MIN_VOCAB_SIZE} or more; 2048 is usual for a small corpus",
+            hint=("try ", Parameter("vocab_size", 2048), ", for a small corpus"),
         )
     from transformers import PreTrainedTokenizerFast  # loads torch
 
@@ -65,7 +68,7 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Any:
     )
 
 
-def plain_backend(tokenizer: Any) -> Tokenizer:
+def plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     """Return a copy of a tokenizer's backend that neither pads nor truncates.
 
     Raises:
@@ -86,7 +89,7 @@ def plain_backend(tokenizer: Any) -> Tokenizer:
     return copy
 
 
-def tokenizer_digest(tokenizer: Any) -> str:
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the sha256 of a tokenizer's backend as JSON.
 
     Padding and truncation, which calls may switch on and off, are left out.

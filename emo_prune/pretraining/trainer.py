@@ -6,8 +6,8 @@ exact resuming, TensorBoard and wandb.
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
+    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 
-from emo_prune.errors import Diverged
+from emo_prune.errors import BadRecipe, Diverged, Parameter, SettingsError
 from emo_prune.models.document_pool import PackedDocuments
 from emo_prune.models.loading import load_model
-from emo_prune.pretraining.balance import Balance
-from emo_prune.pretraining.recipe import Recipe
-from emo_prune.pretraining.routing_metrics import NAMES, routing_metrics
-from emo_prune.pretraining.schedule import lr_factor
+from emo_prune.models.transformers_private import checkpointing_argument
+from emo_prune.pretraining.balance import NAMES, Balance, routing_metrics
+from emo_prune.pretraining.recipe import Recipe, lr_factor
+from emo_prune.pretraining.run_folder import RunFolder
 from emo_prune.pretraining.windows import Windows, collate
+from emo_prune.progress import Advance, Progress
 
 
 class PoolTrainer(Trainer):  # type: ignore[misc]
@@ -42,10 +46,14 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
     metrics.
     """
 
-    lr_scheduler: Any
+    lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
 
     def __init__(
-        self, model: Any, recipe: Recipe, arguments: TrainingArguments, windows: Windows
+        self,
+        model: PreTrainedModel,
+        recipe: Recipe,
+        arguments: TrainingArguments,
+        windows: Windows,
     ) -> None:
         self._recipe = recipe
         self._balance = Balance(recipe.balance)
@@ -68,11 +76,11 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
 
     def compute_loss(
         self,
-        model: Any,
+        model: torch.nn.Module,
         inputs: dict[str, Tensor],
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
+    ) -> Tensor | tuple[Tensor, object]:
         """Return the loss of a micro-batch from `collate`, a float32 scalar."""
         del num_items_in_batch
         self._begin_micro_batch()
@@ -108,10 +116,9 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
                 optimizer or self.optimizer, partial(lr_factor, recipe=self._recipe)
             )
             self._created_lr_scheduler = True
-        scheduler: torch.optim.lr_scheduler.LRScheduler = self.lr_scheduler
-        return scheduler
+        return self.lr_scheduler
 
-    def get_decay_parameter_names(self, model: Any) -> list[str]:
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
         """Return all parameters but the embedding, as the authors have it."""
         names = (name for name, _ in model.named_parameters())
         return [name for name in names if "embed_tokens" not in name]
@@ -120,24 +127,16 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
         """Add the metrics since the last time, averaged over processes.
 
         Raises:
-            Diverged: the loss is not finite any more.
+            Diverged: the loss is not finite any more, or its gradient.
         """
         if self._losses and "loss" in logs:
             logs["total_loss"] = logs.pop("loss")
             logs |= self._measured()
-            if not math.isfinite(logs["loss"]):
-                raise Diverged(
-                    "the loss is not a number any more",
-                    where=f"step {self.state.global_step:,}",
-                    got=logs["loss"],
-                    expected="a finite loss",
-                    hint="go on with --resume from the last checkpoint, or start anew "
-                    "with a lower --set learning_rate=RATE",
-                )
+            self._refuse_nonsense(logs)
         super().log(logs, start_time)
 
     def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: Any = None
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
     ) -> None:
         """Load by the names on disk: the Trainer's own way leaves fused experts out.
 
@@ -183,54 +182,166 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
         means = self.accelerator.reduce(values, reduction="mean").tolist()
         return dict(zip(names, means, strict=True))
 
+    def _refuse_nonsense(self, logs: dict[str, float]) -> None:
+        names = ("loss", *logs)  # a gradient that is not finite has spoilt the weights
+        for name in names:
+            if not math.isfinite(logs[name]):
+                raise Diverged(
+                    f"the {name.replace('_', ' ')} is not a number any more",
+                    where=f"step {self.state.global_step:,}",
+                    got=logs[name],
+                    expected=f"a finite {name.replace('_', ' ')}",
+                    hint=(
+                        *("go on with ", Parameter("resume", True)),
+                        " from the last checkpoint, or start anew with a lower ",
+                        Parameter("settings", "learning_rate=RATE"),
+                    ),
+                )
 
-class MetricsFile(TrainerCallback):  # type: ignore[misc]
-    """Writes each line of metrics to a file of JSON lines.
+
+class Notes(TrainerCallback):  # type: ignore[misc]
+    """Tells how the training goes: a line of metrics in its folder, steps and losses.
 
     A training that goes on forgets the lines after the checkpoint it goes on from.
     """
 
-    def __init__(self, path: Path, tokens_per_step: int) -> None:
-        self._path = path
-        self._tokens_per_step = tokens_per_step
+    def __init__(
+        self, run: RunFolder, recipe: Recipe, progress: Progress, advance: Advance
+    ) -> None:
+        self._run = run
+        self._tokens_per_step = recipe.tokens_per_step
+        self._progress = progress
+        self._advance = advance
 
-    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **_: object,
+    ) -> None:
         """Drop what a killed training wrote after its last checkpoint."""
-        if not state.is_world_process_zero or not self._path.exists():
-            return
-        rows = self._path.read_text("utf-8").splitlines(keepends=True)
-        kept = [row for row in rows if _step(row) <= state.global_step]
-        self._path.write_text("".join(kept), "utf-8")
+        del args, control
+        if state.is_world_process_zero:
+            self._run.forget_rows_after(state.global_step)
 
-    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **_: object,
+    ) -> TrainerControl:
         """Ask for a line at the last step, whatever its number."""
+        del args
+        self._advance(self._tokens_per_step)
         if state.global_step == state.max_steps:
             control.should_log = True
         return control
 
     def on_log(
         self,
-        _args: Any,
-        state: Any,
-        _control: Any,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
         logs: dict[str, float] | None = None,
-        **_: Any,
+        **_: object,
     ) -> None:
-        """Write a line."""
-        if not state.is_world_process_zero or logs is None or "grad_norm" not in logs:
+        """Write a line, and tell the loss."""
+        del args, control
+        if logs is None or "grad_norm" not in logs:
             return
-        row = {
-            "step": state.global_step,
-            "tokens": state.global_step * self._tokens_per_step,
-            **{key: value for key, value in logs.items() if key != "epoch"},
+        self._progress.say(
+            f"step {state.global_step:,} of {state.max_steps:,}: "
+            f"loss {logs['loss']:.3f}"
+        )
+        if state.is_world_process_zero:
+            row = {
+                "step": state.global_step,
+                "tokens": state.global_step * self._tokens_per_step,
+                **{key: value for key, value in logs.items() if key != "epoch"},
+            }
+            self._run.add_row(row)
+
+
+def training_arguments(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    num_processes: int,
+    use_cpu: bool,
+    fsdp: bool,
+    trackers: Sequence[str],
+) -> TrainingArguments:
+    """Return a recipe as the arguments of transformers' Trainer.
+
+    Raises:
+        BadRecipe: the batch cannot be divided among so many processes.
+        SettingsError: `fsdp` is wanted where accelerate would quietly not shard.
+    """
+    on_gpu = torch.cuda.is_available() and not use_cpu
+    if fsdp and (num_processes == 1 or not on_gpu):
+        raise SettingsError(
+            "there is nothing to shard the model over",
+            where=Parameter("fsdp", True),
+            got=f"{num_processes} processes, {torch.cuda.device_count()} GPUs here",
+            expected="several processes, with a GPU each",
+            hint=(
+                "start it by torchrun on a machine with GPUs, or leave out ",
+                Parameter("fsdp", True),
+            ),
+        )
+    at_once = recipe.micro_batch_size * num_processes
+    if recipe.batch_size % at_once:
+        raise BadRecipe(
+            "the batch cannot be divided among the processes",
+            where="batch_size",
+            got=recipe.batch_size,
+            expected=f"a multiple of {at_once} "
+            f"({num_processes} processes x micro_batch_size)",
+            hint=(
+                *("change ", Parameter("settings", "batch_size=SIZE"), " or "),
+                Parameter("settings", "micro_batch_size=SIZE"),
+            ),
+        )
+    sharding: dict[str, Any] = {}
+    if fsdp:
+        sharding = {
+            "fsdp": True,
+            "fsdp_config": {
+                "version": 2,
+                "activation_checkpointing": recipe.gradient_checkpointing,
+            },
         }
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-def _step(row: str) -> int:
-    """Return a line's step; of a line that was cut short, one that is never kept."""
-    try:
-        return int(json.loads(row)["step"])
-    except (ValueError, KeyError):
-        return 2**62
+    checkpointing = checkpointing_argument()
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=recipe.micro_batch_size,
+        gradient_accumulation_steps=recipe.batch_size // at_once,
+        max_steps=recipe.main_steps + recipe.anneal_steps,
+        learning_rate=recipe.learning_rate,
+        optim="adamw_torch_fused",
+        weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.adam_beta1,
+        adam_beta2=recipe.adam_beta2,
+        max_grad_norm=recipe.max_grad_norm,
+        bf16=recipe.precision == "bfloat16",
+        dataloader_pin_memory=on_gpu,
+        dataloader_num_workers=2 if on_gpu else 0,
+        use_cpu=use_cpu,
+        seed=recipe.seed,
+        train_sampling_strategy="sequential",  # windows come in their final order
+        remove_unused_columns=False,
+        logging_steps=recipe.log_steps,
+        logging_nan_inf_filter=False,
+        save_steps=recipe.save_steps,
+        save_total_limit=2,
+        disable_tqdm=True,
+        report_to=list(trackers),
+        ddp_find_unused_parameters=False,
+        **sharding,
+        **{
+            checkpointing: recipe.gradient_checkpointing and not fsdp,
+            f"{checkpointing}_kwargs": {"use_reentrant": False},
+        },
+    )

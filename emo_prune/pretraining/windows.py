@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from emo_prune.errors import BadCorpus
-from emo_prune.pretraining.repetition import repeats_itself
+from emo_prune.errors import BadCorpus, Parameter
 from emo_prune.pretraining.token_cache import TokenCache
 
 _NO_LABEL = -100  # what torch's cross-entropy leaves out
+_LONGEST_PERIOD = 13  # tokens; as in the EMO authors' training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,10 @@ class Windows(Dataset[Window]):
                 where="sequence_length",
                 got=f"{cache.num_tokens:,} tokens",
                 expected=f"{length:,} or more",
-                hint="give more text, or --set sequence_length=LENGTH",
+                hint=(
+                    "give more text, or ",
+                    Parameter("settings", "sequence_length=LENGTH"),
+                ),
             )
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
@@ -172,3 +175,23 @@ def _labels(input_ids: Tensor, max_repeats: int) -> Tensor:
         return input_ids
     repeat = [repeats_itself(row, max_repeats) for row in input_ids.numpy()]
     return input_ids.masked_fill(torch.tensor(repeat)[:, None], _NO_LABEL)
+
+
+def repeats_itself(tokens: NDArray[np.integer], max_repeats: int) -> bool:
+    """Tell whether some 1 to 13 tokens [S] come `max_repeats` times in a row, or more.
+
+    Such windows teach nothing and upset the training. OLMo-core's instance filter,
+    which leaves them out of the loss (https://github.com/allenai/OLMo-core).
+    """
+    # A period that comes n times is a run of (n - 1) periods in which each token is
+    # the one a period before.
+    return any(
+        _longest_run(tokens[period:] == tokens[:-period]) >= period * (max_repeats - 1)
+        for period in range(1, min(_LONGEST_PERIOD, len(tokens) - 1) + 1)
+    )
+
+
+def _longest_run(holds: NDArray[np.bool_]) -> int:
+    breaks = np.flatnonzero(~holds)
+    edges = np.concatenate(([-1], breaks, [len(holds)]))
+    return int(np.diff(edges).max()) - 1

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Group, RenderableType
 
-from emo_prune.carving import CarvingRecord
-from emo_prune.reports.table import new_table
+from emo_prune.carving import CarvingRecord, Measured
+from emo_prune.reports.terminal import new_table
 from emo_prune.units import format_count
 
 ENERGIES = {
@@ -33,9 +30,9 @@ ENERGY_WORDS = (
 def carving_table(record: CarvingRecord) -> RenderableType:
     """Return what changed and what did not and, if measured, how modular it is."""
     table = new_table(
-        f"{record.model['name']}: {len(record.layers)} of {record.num_layers} layers "
+        f"{record.model.name}: {len(record.layers)} of {record.num_layers} layers "
         f"carved into {record.num_experts} experts of {record.expert_size} neurons, "
-        f"top-{record.top_k}, by {record.method}",
+        f"top-{record.num_experts_per_tok}, by {record.method}",
         "layer",
         "tightness",
         "FFN FLOPs a token",
@@ -43,14 +40,15 @@ def carving_table(record: CarvingRecord) -> RenderableType:
         "share",
     )
     for layer in record.layers:
+        after, before = layer.ffn_flops_per_token, layer.dense_ffn_flops_per_token
         table.add_row(
             str(layer.layer),
             f"{layer.tightness:.3f}",
-            format_count(layer.flops),
-            format_count(layer.dense_flops),
-            f"{layer.flops / layer.dense_flops:.1%}",
+            format_count(after),
+            format_count(before),
+            f"{after / before:.1%}",
         )
-    dense, carved = record.dense_ffn_flops, record.ffn_flops
+    dense, carved = record.dense_ffn_flops_per_token, record.ffn_flops_per_token
     table.add_section()
     table.add_row(
         "all FFNs",
@@ -69,27 +67,28 @@ def carving_table(record: CarvingRecord) -> RenderableType:
     return Group(table, _measured_table(record.measured))
 
 
-def _measured_table(measured: Mapping[str, Any]) -> RenderableType:
-    calibration = measured["calibration"]
+def _measured_table(measured: Measured) -> RenderableType:
+    facts = measured.calibration
     table = new_table(
-        f"measured on {calibration['num_examples']} examples "
-        f"({calibration['num_tokens']:,} tokens) of {calibration['task']}",
+        f"measured on {facts.num_examples} examples ({facts.num_tokens:,} tokens) of "
+        f"{facts.task}",
         "layer",
         *ENERGIES.values(),
         "busiest expert",
         "idlest",
     )
-    layers = measured["layers"]
-    for layer in layers:
-        load = layer["load"]
+    energies = [
+        [getattr(layer, kind) for kind in ENERGIES] for layer in measured.layers
+    ]
+    for layer, shares in zip(measured.layers, energies, strict=True):
         table.add_row(
-            str(layer["layer"]),
-            *(f"{layer[kind]:.1%}" for kind in ENERGIES),
-            f"{max(load):.1%}",
-            f"{min(load):.1%}",
+            str(layer.layer),
+            *(f"{share:.1%}" for share in shares),
+            f"{max(layer.load):.1%}",
+            f"{min(layer.load):.1%}",
         )
     table.add_section()
-    means = (sum(layer[kind] for layer in layers) / len(layers) for kind in ENERGIES)
+    means = [sum(column) / len(column) for column in zip(*energies, strict=True)]
     table.add_row("mean", *(f"{mean:.1%}" for mean in means), "", "")
     table.caption = (
         f"{ENERGY_WORDS}; busiest, idlest: share of tokens that pick the expert"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         say_imports,
         tokenize,
     )
-    from emo_prune.routing.modularity import Modularity, measure_modularity
+    from emo_prune.routing.modularity import measure_modularity
     from emo_prune.routing.observer import named_failures, observe, observe_greedy
     from emo_prune.routing.placement import (
         Ranks,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         refuse_ranks,
         resolved_dtype,
     )
-    from emo_prune.routing.saved_run import resumable
+    from emo_prune.routing.saved_run import refuse_leftover, resumable
     from emo_prune.routing.streamed import StreamedRun
     from emo_prune.routing.weights import HeldBytes
 
@@ -45,7 +45,6 @@ __all__ = [
     "Calibrated",
     "HeldBytes",
     "LayerRouting",
-    "Modularity",
     "Ranks",
     "StreamedRun",
     "TokenizedExamples",
@@ -63,6 +62,7 @@ __all__ = [
     "observe",
     "observe_greedy",
     "prune_in_place",
+    "refuse_leftover",
     "refuse_quantised",
     "refuse_ranks",
     "resolved_dtype",
@@ -75,7 +75,6 @@ _HOMES = {
     "Batch": "calibration",
     "Calibrated": "calibration",
     "HeldBytes": "weights",
-    "Modularity": "modularity",
     "Ranks": "placement",
     "StreamedRun": "streamed",
     "TokenizedExamples": "calibration",
@@ -93,6 +92,7 @@ _HOMES = {
     "observe": "observer",
     "observe_greedy": "observer",
     "prune_in_place": "blocks",
+    "refuse_leftover": "saved_run",
     "refuse_quantised": "placement",
     "refuse_ranks": "placement",
     "resolved_dtype": "placement",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,42 +16,10 @@ from torch import Tensor
 
 from emo_prune.architectures import Architecture
 from emo_prune.errors import Parameter, RoutingError
+from emo_prune.facts import Modularity
 from emo_prune.routing.blocks import MoEBlock, moe_blocks
 from emo_prune.routing.calibration import Batch, check_vocabulary
 from emo_prune.routing.observer import forward, num_embeddings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Modularity:
-    """What one carved layer showed on T tokens.
-
-    load: for each expert, the share of tokens that pick it. picked: the share of a
-    token's activation energy (the sum of its squared intermediate activations) that
-    the `top_k` picked experts hold, a mean over tokens; best: that of the `top_k`
-    experts which hold most of the token's; fixed: that of the `top_k` which hold most
-    over all tokens, the same for each; even: top_k / experts, as if it were spread
-    evenly.
-    """
-
-    layer: int
-    num_tokens: int
-    load: tuple[float, ...]
-    picked: float
-    best: float
-    fixed: float
-    even: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready value."""
-        return {
-            "layer": self.layer,
-            "num_tokens": self.num_tokens,
-            "picked_energy": self.picked,
-            "best_energy": self.best,
-            "fixed_energy": self.fixed,
-            "even_energy": self.even,
-            "load": list(self.load),
-        }
 
 
 def measure_modularity(
@@ -89,7 +56,9 @@ def measure_modularity(
 
 def _refuse_nonsense(layers: Sequence[Modularity]) -> None:
     for layer in layers:
-        if not math.isfinite(layer.picked + layer.best + layer.fixed):
+        if not math.isfinite(
+            layer.picked_energy + layer.best_energy + layer.fixed_energy
+        ):
             raise RoutingError(
                 "the activations of a layer are not finite numbers",
                 where=f"layer {layer.layer}",
@@ -144,10 +113,10 @@ class _Meter:
             layer=self._layer,
             num_tokens=self._num_tokens,
             load=tuple((self._load.double() / self._num_tokens).tolist()),
-            picked=picked,
-            best=best,
-            fixed=float(fixed),
-            even=self._top_k / len(self._load),
+            picked_energy=picked,
+            best_energy=best,
+            fixed_energy=float(fixed),
+            even_energy=self._top_k / len(self._load),
         )
 
 

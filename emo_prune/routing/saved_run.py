@@ -25,7 +25,7 @@ from emo_prune.checkpoint import (
     Wanted,
     read_header,
 )
-from emo_prune.errors import CheckpointError, OutputExists, Parameter, StaleRun
+from emo_prune.errors import CheckpointError, OutputExists, Parameter, StaleRun, Worded
 from emo_prune.files import canonical_json, replacing, strict_json
 from emo_prune.progress import Progress
 from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
@@ -46,31 +46,6 @@ class SavedRun:
 
     path: Path
     key: Mapping[str, Any]
-
-    def refuse_leftover(self, *, force: bool) -> None:
-        """Remove an earlier run's state with `force`, else refuse to write over it.
-
-        Raises:
-            OutputExists: the state of an interrupted run is there.
-        """
-        if self.path.is_dir():
-            raise OutputExists(
-                "a folder is where the state of the run would be saved",
-                where=self.path,
-                hint=("remove it, or choose another place with ", Parameter("output")),
-            )
-        if not self.path.exists():
-            return
-        if not force:
-            raise OutputExists(
-                "an interrupted run is in the way",
-                where=self.path,
-                hint=(
-                    *("go on from there with ", Parameter("resume", True)),
-                    *(" or, if that run is not going on, ", *_START_OVER),
-                ),
-            )
-        self.path.unlink(missing_ok=True)
 
     def save(
         self, done: int, states: Sequence[TaskState], notes: Mapping[str, Any]
@@ -114,7 +89,13 @@ class SavedRun:
         try:
             tensors = self._tensors(source)
             facts = strict_json(_read(source, tensors[_FACTS]))
-            self._check(facts["key"])
+            key, done, notes = facts["key"], facts["done"], facts["notes"]
+            if not isinstance(key, dict) or not isinstance(notes, dict):
+                raise ValueError("no facts of a run")
+            self._check(key)
+            if type(done) is not int or not 0 < done <= model.num_layers:
+                raise ValueError(f"{done!r:.40} layers are done")
+            past = [moe.layer for moe in model.layers if moe.layer < done]
             for number, state in enumerate(states):
                 hidden = state.hidden.raw
                 at = tensors[f"{number}.hidden"]
@@ -122,7 +103,9 @@ class SavedRun:
                     raise ValueError("hidden states of another size")
                 source.fill([Wanted(at.shard, at.start, hidden.data)])
                 state.routing[:] = _routing(source, tensors, number, model)
-            return int(facts["done"]), dict(facts["notes"])
+                if [layer.layer for layer in state.routing] != past:
+                    raise ValueError("what was counted is of other layers")
+            return done, notes
         except (CheckpointError, KeyError, TypeError, ValueError, OSError) as error:
             raise StaleRun(
                 "the state of the interrupted run cannot be read",
@@ -151,6 +134,29 @@ class SavedRun:
             )
 
 
+def refuse_leftover(state: Path, *, force: bool) -> None:
+    """Refuse to write over the state of an earlier run, unless `force` says so.
+
+    Raises:
+        OutputExists: the state of an interrupted run is there.
+    """
+    if state.is_dir():
+        raise OutputExists(
+            "a folder is where the state of the run would be saved",
+            where=state,
+            hint=("remove it, or choose another place with ", Parameter("output")),
+        )
+    if state.exists() and not force:
+        raise OutputExists(
+            "an interrupted run is in the way",
+            where=state,
+            hint=(
+                *("go on from there with ", Parameter("resume", True)),
+                *(" or, if that run is not going on, ", *_START_OVER),
+            ),
+        )
+
+
 @contextlib.contextmanager
 def resumable(state: Path | None, progress: Progress) -> Iterator[None]:
     """Forget a run's state when the block ends well; else say how to go on.
@@ -163,7 +169,12 @@ def resumable(state: Path | None, progress: Progress) -> Iterator[None]:
         raise  # what is there belongs to another run
     except BaseException:
         if state is not None and state.exists():
-            progress.say(f"{state} holds the layers that are done: resume goes on")
+            progress.say(
+                Worded(
+                    f"{state} holds the layers that are done: ",
+                    *(Parameter("resume", True), " goes on"),
+                )
+            )
         raise
     if state is not None:
         state.unlink(missing_ok=True)

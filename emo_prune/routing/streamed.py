@@ -20,7 +20,7 @@ from emo_prune.routing.placement import (
     stream_device,
     stream_memory,
 )
-from emo_prune.routing.saved_run import SavedRun, stamps
+from emo_prune.routing.saved_run import SavedRun, refuse_leftover, stamps
 
 if TYPE_CHECKING:
     import torch
@@ -165,10 +165,10 @@ class StreamedRun:
             "files": stamps(self.model),
             "versions": versions("emo-prune", "torch", "transformers"),
         }
-        saved = SavedRun(path=self.state, key=key)
         if not self.options.resume:
-            saved.refuse_leftover(force=self.options.force)
-        return saved
+            refuse_leftover(self.state, force=self.options.force)
+            self.state.unlink(missing_ok=True)
+        return SavedRun(path=self.state, key=key)
 
     def _skeleton(self, device: torch.device) -> Skeleton:
         """Build the model without weights; whatever it needs must be there to be read.

@@ -59,7 +59,9 @@ class Chooser:
 
         Raises:
             BudgetError: the budget is not possible.
+            SelectionError: the score cannot be had.
         """
+        needs_outputs(options.score)  # imports the package that brings it
         budget = resolve_budget(
             parse_keep(options.keep), limits, lower_top_k=options.lower_top_k
         )
@@ -232,12 +234,14 @@ def source_model(model: MoEModel, fingerprint: str) -> SourceModel:
 
 def run_key(fingerprint: str, choosers: Sequence[Chooser]) -> dict[str, Any]:
     """Return what an interrupted run and its continuation must choose alike."""
+    packages = {name for one in choosers for name in score_packages(one.score)}
     return {
         "model": fingerprint,
         "choices": [
             {**chooser.method.to_dict(), **chooser.kept_experts.to_dict()}
             for chooser in choosers
         ],
+        **({"scores": versions(*sorted(packages))} if packages else {}),
     }
 
 
@@ -250,8 +254,8 @@ def _choose(
             where=f"layer {routing.layer}",
             hint="give examples with text in them",
         )
-    scores = score_layer(routing, score, seed)
     mass = routing.mass.sum(axis=0)
+    scores = score_layer(routing, score, seed) if np.isfinite(mass).all() else mass
     if not (np.isfinite(scores).all() and np.isfinite(mass).all()):
         raise RoutingError(
             "a score is not a finite number",

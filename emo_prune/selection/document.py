@@ -39,7 +39,7 @@ class Method(Part, frozen=True, kw_only=True):
 
     score: str
     greedy: bool
-    seed: int | UnsetType = UNSET
+    seed: Count | UnsetType = UNSET
 
 
 class KeptExperts(Part, frozen=True, kw_only=True):

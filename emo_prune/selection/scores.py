@@ -1,24 +1,34 @@
 """From routing to a score per expert. The higher, the more the task needs it.
 
 A score is a function of the routing of one layer that returns float64 [experts]; it
-knows nothing of shared experts or budgets. Those with `@score` here, and those that
-installed packages name in the entry-point group `emo_prune.scores`, are what `select`,
-`extract` and `sweep` offer. Only the names are needed to parse a command line, so
-nothing here imports numpy before a score is computed.
+knows nothing of shared experts or budgets. What `select`, `extract` and `sweep` offer
+are those with `@score` here, those that installed packages name in the entry-point
+group `emo_prune.scores`, and those that a Python session defines:
+
+    import numpy as np
+    from emo_prune.routing import LayerRouting
+    from emo_prune.selection import score
+
+    @score("confidence")
+    def confidence(routing: LayerRouting) -> np.ndarray:
+        return routing.mass.sum(axis=0) / routing.picks.sum(axis=0).clip(min=1)
+
+Only names are needed to parse a command line, so nothing here imports numpy, or a
+package that brings a score, before one is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
-from emo_prune.errors import Command, Parameter, SelectionError
+from emo_prune.errors import Command, EmoPruneError, Parameter, SelectionError
 
 if TYPE_CHECKING:
-    from importlib import metadata
-
     from emo_prune.routing.counts import LayerRouting, Sums
 
     ScoreFunction = Callable[[LayerRouting], Sums]
@@ -34,33 +44,50 @@ F = TypeVar("F", bound="ScoreFunction")
 class Score:
     """A score by its name.
 
-    load: returns the function. needs_outputs: whether it reads the output of every
-    routed expert, and not the router alone. package: who brings it; None is this one.
+    home: where its function is, as "module:name". load: returns it. package: the
+    installed one that brings it. rivals: who else brings a score of this name.
     """
 
     name: str
+    home: str
     load: Callable[[], ScoreFunction]
     package: str | None = None
+    rivals: tuple[str, ...] = ()
 
     @property
-    def needs_outputs(self) -> bool:
-        """Whether the routing must be observed with the experts' outputs."""
-        return bool(getattr(self.load(), _NEEDS_OUTPUTS, False))
+    def is_ours(self) -> bool:
+        """Whether it is one of this file."""
+        return self.home.startswith(f"{__name__}:")
+
+    @property
+    def bringer(self) -> str:
+        """Who brings it, for errors."""
+        return self.package or ("emo-prune" if self.is_ours else "this session")
 
 
-_OWN: dict[str, Score] = {}
+_HERE: dict[str, Score] = {}  # ours, and those that a session defines
 
 
 def score(name: str, *, needs_outputs: bool = False) -> Callable[[F], F]:
     """Make a function a score, by a name.
 
+    It gets a `LayerRouting` and returns a finite float64 for each of its experts.
+
     needs_outputs: it reads `weighted_norms` or `token_weighted`, which cost about one
     more pass to observe.
+
+    Raises:
+        SelectionError: another score has the name.
     """
 
     def add(function: F) -> F:
         setattr(function, _NEEDS_OUTPUTS, needs_outputs)
-        _OWN[name] = Score(name=name, load=lambda: function)
+        home = f"{function.__module__}:{getattr(function, '__qualname__', name)}"
+        made = Score(name=name, home=home, load=lambda: function)
+        other = _HERE.get(name, made)
+        if other.home != home:  # a cell that is run again has the same one
+            raise _two(other, made.bringer)
+        _HERE[name] = made
         return function
 
     return add
@@ -101,6 +128,12 @@ def reap(routing: LayerRouting) -> Sums:
     return means
 
 
+@score(RANDOM)
+def random_order(routing: LayerRouting, seed: int = 0) -> Sums:
+    """An order of a layer's experts that a seed decides."""
+    return random_scores(routing.layer, routing.num_experts, seed)
+
+
 def random_scores(layer: int, num_experts: int, seed: int) -> Sums:
     """Return the score `random`: a layer's experts in an order that a seed decides."""
     import numpy as np
@@ -109,41 +142,19 @@ def random_scores(layer: int, num_experts: int, seed: int) -> Sums:
     return order.permutation(num_experts).astype(np.float64)
 
 
-@cache
-def scores() -> Mapping[str, Score]:
-    """Return every score by name: our own, then those of installed packages.
-
-    Raises:
-        SelectionError: two have the same name.
-    """
-    from importlib.metadata import entry_points
-
-    found = dict(_OWN)
-    for entry in entry_points(group=GROUP):
-        package = entry.dist.name if entry.dist else entry.value
-        other = found.get(entry.name)
-        if other is not None or entry.name == RANDOM:
-            raise SelectionError(
-                "two scores have the same name",
-                where=f"the entry point {entry.name} of {package}",
-                got=entry.name,
-                expected="a name that no other score has",
-                hint=f"remove {package}, or have it rename its score",
-            )
-        found[entry.name] = Score(
-            name=entry.name, load=_loader(entry, package), package=package
-        )
-    return found
-
-
 def score_names() -> tuple[str, ...]:
     """Return the names that a score is asked for by."""
-    return (*scores(), RANDOM)
+    return (*(name for name in _scores() if name != RANDOM), RANDOM)
 
 
 def check_score(name: str, where: Parameter = Parameter("score")) -> None:
-    """Raise `SelectionError` for a score that does not exist."""
-    if name not in score_names():
+    """Refuse a score by its name alone: nothing is imported for it.
+
+    Raises:
+        SelectionError: there is none of that name, or there are two.
+    """
+    found = _scores().get(name)
+    if found is None:
         raise SelectionError(
             "there is no such score",
             where=where,
@@ -151,16 +162,23 @@ def check_score(name: str, where: Parameter = Parameter("score")) -> None:
             expected=", ".join(score_names()),
             hint=("try ", Parameter(where.name, "frequency")),
         )
+    if found.rivals:
+        raise _two(found, *found.rivals)
 
 
 def needs_outputs(name: str) -> bool:
-    """Tell whether a score reads the outputs of experts."""
-    return name != RANDOM and scores()[name].needs_outputs
+    """Tell whether a score reads the outputs of experts; its package is imported.
+
+    Raises:
+        SelectionError: there is no such score, or its package fails.
+    """
+    return bool(getattr(_function(name), _NEEDS_OUTPUTS, False))
 
 
 def score_packages(name: str) -> tuple[str, ...]:
     """Return the package that brings a score, whose version a selection records."""
-    package = None if name == RANDOM else scores()[name].package
+    check_score(name)
+    package = _scores()[name].package
     return () if package is None else (package,)
 
 
@@ -168,39 +186,94 @@ def score_layer(routing: LayerRouting, name: str, seed: int) -> Sums:
     """Return the scores of one layer's experts; `seed` matters for `random` alone.
 
     Raises:
-        SelectionError: no such score, or the routing lacks what it needs, or a
-            package's score does not give a float64 for each expert.
+        SelectionError: no such score; the routing lacks what it needs; one that is not
+            ours fails, or gives something else than a finite float64 for each expert.
     """
     if name == RANDOM:
-        return random_scores(routing.layer, routing.num_experts, seed)
-    check_score(name)
-    found = scores()[name].load()(routing)
-    shape = getattr(found, "shape", None)
-    if shape != (routing.num_experts,) or str(found.dtype) != "float64":
-        raise SelectionError(
-            "a score does not give a number for each expert",
-            where=f"{name}, layer {routing.layer}",
-            got=f"{getattr(found, 'dtype', type(found).__name__)} {shape}",
-            expected=f"float64 ({routing.num_experts},)",
-            hint="mend the package that brings it, or choose another score",
-        )
+        return random_order(routing, seed)
+    function, found = _function(name), _scores()[name]
+    if found.is_ours:
+        return function(routing)
+    with _named_failures(found, f"{name} of {found.bringer}, layer {routing.layer}"):
+        given = function(copy.deepcopy(routing))  # it may change what it gets
+        _refuse_nonsense(given, routing.num_experts)
+    return given
+
+
+def _scores() -> Mapping[str, Score]:
+    """Return every score by its name, those of packages without importing any."""
+    found = dict(_HERE)
+    for theirs in _installed():
+        other = found.get(theirs.name)
+        if other is None or other.home == theirs.home:  # imported by the session
+            found[theirs.name] = theirs
+        else:
+            rivals = (*other.rivals, theirs.bringer)
+            found[theirs.name] = replace(other, rivals=rivals)
     return found
 
 
-def _loader(entry: metadata.EntryPoint, package: str) -> Callable[[], ScoreFunction]:
-    def load() -> ScoreFunction:
-        try:
-            found: ScoreFunction = entry.load()
-        except (ImportError, AttributeError) as error:
-            raise SelectionError(
-                "a score cannot be loaded",
-                where=f"{entry.name} of {package}",
-                got=str(error),
-                hint=f"reinstall {package}, or remove it",
-            ) from None
-        return found
+@cache
+def _installed() -> tuple[Score, ...]:
+    from importlib.metadata import entry_points  # takes a while
 
-    return load
+    found = [
+        Score(
+            name=entry.name,
+            home=entry.value,
+            load=entry.load,
+            package=entry.dist.name if entry.dist else None,
+        )
+        for entry in entry_points(group=GROUP)
+    ]
+    return tuple(sorted(found, key=lambda one: (one.name, one.bringer)))
+
+
+def _function(name: str) -> ScoreFunction:
+    check_score(name)
+    found = _scores()[name]
+    with _named_failures(found, f"{name} of {found.bringer}"):
+        return found.load()
+
+
+@contextmanager
+def _named_failures(score: Score, where: str) -> Iterator[None]:
+    """Raise `SelectionError` for whatever the code of another package raises."""
+    try:
+        yield
+    except EmoPruneError:
+        raise
+    except Exception as error:
+        if score.is_ours:
+            raise
+        raise SelectionError(
+            "the score fails",
+            where=where,
+            got=f"{type(error).__name__}: {error}",
+            hint=f"mend or update {score.bringer}, or choose another score",
+        ) from error
+
+
+def _refuse_nonsense(given: object, num_experts: int) -> None:
+    import numpy as np
+
+    wanted = f"float64 ({num_experts},)"
+    if not isinstance(given, np.ndarray):
+        raise TypeError(f"it returns {type(given).__name__}, not {wanted}")
+    if given.shape != (num_experts,) or given.dtype != np.float64:
+        raise ValueError(f"it returns {given.dtype} {given.shape}, not {wanted}")
+    if not np.isfinite(given).all():
+        raise ValueError("it returns numbers that are not finite")
+
+
+def _two(score: Score, *rivals: str) -> SelectionError:
+    return SelectionError(
+        "two scores have the same name",
+        where=Parameter("score"),
+        got=f"{score.name} of {' and '.join((score.bringer, *rivals))}",
+        expected="a name that no other score has",
+        hint=f"remove that of {rivals[-1]}, or give it another name",
+    )
 
 
 def _observed(sums: Sums | None, name: str) -> Sums:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from emo_prune.architectures import Limits
-from emo_prune.artifacts import Count, Part, convert
+from emo_prune.artifacts import Count, Part, Positive, convert
 from emo_prune.errors import BadSelection, Command
 from emo_prune.facts import Calibration, SourceModel, Versions
 from emo_prune.files import strict_json, write_atomically
@@ -23,17 +23,18 @@ from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
 SCHEMA = "emo-prune/scores/1"
 _ARRAYS = (*COUNTS, *SUMS)
 _OPTIONAL = ("weighted_norms", "token_weighted")
+_MOST = {"int64": 2**53, "float64": 1e100}  # of what was counted: sums stay numbers
 
 
 class _Limits(Part, frozen=True, kw_only=True):
     """`Limits` as JSON has them: layer ids are texts."""
 
-    num_experts: Mapping[int, Count]
-    obligatory: Mapping[int, tuple[Count, ...]]
+    num_experts: Mapping[Count, Positive]
+    obligatory: Mapping[Count, tuple[Count, ...]]
     num_shared_experts: Count
-    top_k: Count
-    num_groups: Count
-    top_k_groups: Count
+    top_k: Positive
+    num_groups: Positive
+    top_k_groups: Positive
     group_picks: Count
 
 
@@ -91,8 +92,7 @@ def read_scores(path: Path) -> ScoresFile:
             raise ValueError(f"schema {value['schema']!r}")
         header = convert(value, _Header)
         limits = Limits(**msgspec.structs.asdict(header.limits))
-        if limits.num_experts.keys() != limits.obligatory.keys():
-            raise ValueError("the limits name different layers")
+        _check_limits(limits)
         return ScoresFile(
             model=header.model,
             calibration=header.calibration,
@@ -110,14 +110,30 @@ def read_scores(path: Path) -> ScoresFile:
         ) from None
 
 
+def _check_limits(limits: Limits) -> None:
+    """Raise `ValueError` for limits that no model has: experts are chosen by them."""
+    if not limits.num_experts:
+        raise ValueError("no layer has experts")
+    if limits.num_experts.keys() != limits.obligatory.keys():
+        raise ValueError("the limits name different layers")
+    for layer, total in limits.num_experts.items():
+        ids = limits.obligatory[layer]
+        if list(ids) != sorted({i for i in ids if i < total}):
+            raise ValueError(f"layer {layer} has no such experts: {list(ids)[:9]}")
+        if not limits.group_picks:
+            continue
+        size, rest = divmod(total - len(ids), limits.num_groups)
+        if rest or limits.group_picks > size:
+            raise ValueError(f"{limits.num_groups} groups do not fit layer {layer}")
+    if limits.top_k_groups > limits.num_groups:
+        raise ValueError("a token cannot use more groups than there are")
+
+
 def _layers(
     arrays: Mapping[str, np.ndarray[Any, Any]], limits: Limits
 ) -> tuple[LayerRouting, ...]:
-    layers: Sequence[int] = sorted(limits.num_experts)
-    if not layers:
-        raise ValueError("no layer has experts")
     routing = []
-    for layer in layers:
+    for layer in sorted(limits.num_experts):
         found = {name: arrays.get(f"layers.{layer}.{name}") for name in _ARRAYS}
         for name, array in found.items():
             shape = (2,) if name == "num_tokens" else (2, limits.num_experts[layer])
@@ -126,5 +142,7 @@ def _layers(
                 continue
             if array is None or array.shape != shape or array.dtype != dtype:
                 raise ValueError(f"layer {layer} lacks {name}, {dtype} {shape}")
+            if (array < 0).any() or (array > _MOST[dtype.name]).any():
+                raise ValueError(f"layer {layer}: {name} was not counted")
         routing.append(LayerRouting(layer=layer, **found))  # type: ignore[arg-type]
     return tuple(routing)

@@ -26,6 +26,7 @@ from emo_prune.routing import (
     current_ranks,
     joined_ranks,
     must_stream,
+    refuse_leftover,
     refuse_quantised,
     refuse_ranks,
     resolved_dtype,
@@ -65,6 +66,9 @@ def select(options: SelectOptions) -> Selection:
     say_imports(options.progress)
     with joined_ranks() as ranks:
         streams = _is_streamed(options, seen, ranks)
+        state = files.state if streams and ranks.size == 1 else None
+        if state is not None and not options.resume:
+            refuse_leftover(state, force=options.force)
         opened = downloaded(seen, model)
         calibrated = calibrate(
             task,
@@ -75,7 +79,6 @@ def select(options: SelectOptions) -> Selection:
             progress=options.progress,
             batch_size=options.batch_size,
         )
-        state = files.state if streams and ranks.size == 1 else None
         with resumable(state, options.progress):
             if streams:
                 choose = chooser.choose if options.greedy else None

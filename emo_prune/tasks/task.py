@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from emo_prune.errors import Parameter, TaskError, UnknownTask
+from emo_prune.errors import Command, Parameter, TaskError, UnknownTask
 from emo_prune.options import PromptOptions
 from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 
@@ -189,15 +189,19 @@ def unknown_task(text: str, others: tuple[str, ...] = ()) -> UnknownTask:
 
 
 def _several(text: str) -> UnknownTask:
-    first = next((part.strip() for part in text.split(",") if part.strip()), "math")
+    names = [part.strip() for part in text.split(",") if part.strip()] or ["math"]
     return UnknownTask(
         "several tasks are named at once",
         where=Parameter("task"),
         got=text,
         expected="the name of one task",
         hint=(
-            *("give one: ", Parameter("task", first), "; extract and sweep take "),
-            *("several, each as a ", Parameter("task"), " of its own"),
+            *(
+                "give one: ",
+                Parameter("task", names[0]),
+                "; several at a time are for ",
+            ),
+            Command("sweep", {"tasks": ",".join(names)}),
         ),
     )
 

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from emo_prune.carving import CarveSettings, CarvingRecord
-from emo_prune.carving.carve_model import CarveRequest, carve_model
-from emo_prune.carving.measuring import Measuring
+from emo_prune import CarvingRecord, carve
 from tests.evaluation.tiny import byte_tokenizer
 from tests.tiny_checkpoints import Blob, read_blobs, write_checkpoint
 from tests.tiny_emoe import DENSE_TYPES, WIDTH, dense_model
@@ -74,23 +72,7 @@ def edited(
     return write_checkpoint(folder, config, blobs)
 
 
-def carved(
-    dense: Path,
-    destination: Path,
-    *,
-    force: bool = False,
-    measuring: Measuring | None = None,
-    **settings: Any,
-) -> CarvingRecord:
-    """Carve all layers into 8 experts, unless `settings` say otherwise."""
-    chosen = CarveSettings(
-        **{"num_experts": 8, "top_k": 2, "layers": "all", **settings}
-    )
-    request = CarveRequest(
-        model=str(dense),
-        destination=destination,
-        settings=chosen,
-        force=force,
-        measuring=measuring,
-    )
-    return carve_model(request)
+def carved(dense: Path, destination: Path, **options: Any) -> CarvingRecord:
+    """Carve all layers into 8 experts, unless `options` say otherwise."""
+    chosen = {"num_experts": 8, "top_k": 2, "layers": "all", **options}
+    return carve(dense, output=destination, **chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from emo_prune.carving.balanced import balanced_labels
-from emo_prune.carving.clustering import METHODS, assign, tightness, unit_keys
+from emo_prune.carving.clustering import (
+    assign,
+    balanced_labels,
+    tightness,
+    unit_keys,
+)
+from emo_prune.carving.document import Method
+
+METHODS = get_args(Method)
 
 SEEDS = st.integers(0, 2**32 - 1)
 

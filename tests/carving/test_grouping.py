@@ -91,8 +91,8 @@ def test_neurons_are_grouped_by_their_keys_and_no_other_matrix(
 def test_whatever_scores_them_experts_are_grouped_by_keys(
     dense: Dense, tmp_path: Path, gate_source: str
 ) -> None:
-    carved(dense("llama"), tmp_path / "by keys", gate_source="gate")
-    carved(dense("llama"), tmp_path / "carved", gate_source=gate_source)
+    carved(dense("llama"), tmp_path / "by keys", gate="gate")
+    carved(dense("llama"), tmp_path / "carved", gate=gate_source)
     assert found(tmp_path / "carved") == found(tmp_path / "by keys")
 
 
@@ -167,11 +167,12 @@ def test_methods_differ(alike: Path) -> None:
 def test_flops_are_those_of_what_is_computed(
     dense: Dense, tmp_path: Path, kind: str, gate_source: str, flops: int
 ) -> None:
-    record = carved(
-        dense(kind), tmp_path / "carved", gate_source=gate_source, layers="0,2"
-    )
+    record = carved(dense(kind), tmp_path / "carved", gate=gate_source, layers="0,2")
     whole = 2 * 32 * 64 * (2 if kind == "gpt2" else 3)
-    assert [layer.flops for layer in record.layers] == [flops, flops]
-    assert [layer.dense_flops for layer in record.layers] == [whole, whole]
-    assert record.dense_ffn_flops == 3 * whole
-    assert record.ffn_flops == 2 * flops + whole
+    assert [layer.ffn_flops_per_token for layer in record.layers] == [flops, flops]
+    assert [layer.dense_ffn_flops_per_token for layer in record.layers] == [
+        whole,
+        whole,
+    ]
+    assert record.dense_ffn_flops_per_token == 3 * whole
+    assert record.ffn_flops_per_token == 2 * flops + whole

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 from transformers import AutoModelForCausalLM
 
+from emo_prune import CarvingRecord
 from emo_prune.architectures import ARCHITECTURES
-from emo_prune.carving.measuring import Measuring
+from emo_prune.facts import Modularity
 from emo_prune.models.carved_layer import EmoeGate
 from emo_prune.models.loading import load_model
 from emo_prune.routing import Batch
-from emo_prune.routing.modularity import Modularity, measure_modularity
+from emo_prune.routing.modularity import measure_modularity
 from tests.carving.conftest import Dense, carved
 from tests.tiny_checkpoints import read_blobs
 
@@ -68,7 +69,7 @@ def neurons_of(folder: Path, layer: int) -> torch.Tensor:
 def test_energies_are_those_of_the_dense_model_s_activations(
     dense: Dense, tmp_path: Path, kind: str
 ) -> None:
-    carved(dense(kind), tmp_path / "carved", gate_source="inter", layers="0,2", top_k=3)
+    carved(dense(kind), tmp_path / "carved", gate="inter", layers="0,2", top_k=3)
     activations = dense_activations(dense(kind), kind)
     for found in measured(tmp_path / "carved"):
         acts = activations[found.layer][:, neurons_of(tmp_path / "carved", found.layer)]
@@ -77,12 +78,16 @@ def test_energies_are_those_of_the_dense_model_s_activations(
         picked = acts.mean(-1).topk(3).indices
         load = torch.bincount(picked.flatten(), minlength=8) / len(shares)
         assert found.num_tokens == len(shares) == 16
-        assert found.picked == pytest.approx(
+        assert found.picked_energy == pytest.approx(
             float(shares.gather(1, picked).sum(1).mean())
         )
-        assert found.best == pytest.approx(float(shares.topk(3).values.sum(1).mean()))
-        assert found.fixed == pytest.approx(float(shares.mean(0).topk(3).values.sum()))
-        assert found.even == 3 / 8
+        assert found.best_energy == pytest.approx(
+            float(shares.topk(3).values.sum(1).mean())
+        )
+        assert found.fixed_energy == pytest.approx(
+            float(shares.mean(0).topk(3).values.sum())
+        )
+        assert found.even_energy == 3 / 8
         assert found.load == pytest.approx(load.tolist())
 
 
@@ -90,10 +95,15 @@ def test_energies_are_those_of_the_dense_model_s_activations(
 def test_all_experts_hold_all_energy(
     dense: Dense, tmp_path: Path, gate_source: str
 ) -> None:
-    carved(dense("qwen3"), tmp_path / "carved", top_k=8, gate_source=gate_source)
+    carved(dense("qwen3"), tmp_path / "carved", top_k=8, gate=gate_source)
     for layer in measured(tmp_path / "carved"):
         assert layer.load == (1.0,) * 8
-        shares = (layer.picked, layer.best, layer.fixed, layer.even)
+        shares = (
+            layer.picked_energy,
+            layer.best_energy,
+            layer.fixed_energy,
+            layer.even_energy,
+        )
         assert shares == pytest.approx((1.0,) * 4)
 
 
@@ -107,11 +117,16 @@ def test_the_model_picks_as_before_once_it_is_measured(
     assert torch.allclose(model(IDS).logits, before, atol=1e-5)
 
 
-def test_measuring_takes_nothing_that_chooses_experts() -> None:
-    said = {field.name for field in fields(Measuring)}
-    assert said == {
-        *("task", "options", "num_examples", "batch_size", "device", "dtype"),
-    }
+def test_examples_that_are_measured_choose_nothing(
+    dense: Dense, tmp_path: Path
+) -> None:
+    examples = tmp_path / "examples.jsonl"
+    examples.write_text('{"text": "the seventh boat sank"}\n')
+    plain = carved(dense("llama"), tmp_path / "plain")
+    measured = carved(dense("llama"), tmp_path / "measured", examples=examples)
+    assert replace(measured, measured=None) == plain
+    assert read_blobs(tmp_path / "measured") == read_blobs(tmp_path / "plain")
+    assert CarvingRecord.load(tmp_path / "measured" / "carving.json") == measured
 
 
 def test_a_gate_is_measured_by_what_it_picks(dense: Dense, tmp_path: Path) -> None:
@@ -127,12 +142,12 @@ def test_a_gate_is_measured_by_what_it_picks(dense: Dense, tmp_path: Path) -> No
             layer.mlp.gate = Last(model.config)
     found = measure_modularity(model, ARCHITECTURES["emoe"], batches())
     assert {layer.load for layer in found} == {(0.0,) * 5 + (1.0,) * 3}
-    assert {layer.even for layer in found} == {3 / 8}
+    assert {layer.even_energy for layer in found} == {3 / 8}
 
 
 def test_the_best_hold_no_less_than_others(dense: Dense, tmp_path: Path) -> None:
     carved(dense("olmo2"), tmp_path / "carved", top_k=3)
     for layer in measured(tmp_path / "carved"):
-        assert layer.best >= max(layer.picked, layer.fixed)
-        assert layer.fixed >= layer.even
+        assert layer.best_energy >= max(layer.picked_energy, layer.fixed_energy)
+        assert layer.fixed_energy >= layer.even_energy
         assert sum(layer.load) == pytest.approx(3)

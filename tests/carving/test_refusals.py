@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emo_prune.carving import carve, describe_dense, plan_carving
-from emo_prune.carving.carve_model import RestoreRequest, restore_model
-from emo_prune.carving.measuring import Measuring
-from emo_prune.carving.settings import CarveSettings
-from emo_prune.checkpoint import open_checkpoint
+import emo_prune
 from emo_prune.errors import (
     CarvingError,
     CheckpointError,
@@ -32,8 +29,7 @@ from emo_prune.errors import (
     UnsupportedArchitecture,
 )
 from emo_prune.exports import plan_export, write_export
-from emo_prune.exports.publishing import appearing
-from emo_prune.tasks import parse_task
+from emo_prune.progress import Advance, Silent
 from tests.carving.conftest import Blobs, Config, Dense, carved, edited
 from tests.evaluation.tiny import byte_tokenizer
 from tests.tiny_checkpoints import opened, read_blobs, selection_of
@@ -79,9 +75,11 @@ def test_picks_that_are_not_there(dense: Dense, tmp_path: Path, top_k: int) -> N
     ("settings", "kind", "match"),
     [
         ({"layers": "2-9"}, SettingsError, "layers 0 to 2"),
-        ({"layers": "some"}, SettingsError, "layers 0 to 2"),
-        ({"method": "magic"}, SettingsError, "kmeans, contiguous, random"),
-        ({"gate_source": "down"}, SettingsError, "gate, up, inter"),
+        ({"layers": "last:4"}, SettingsError, "layers 0 to 2"),
+        ({"layers": "some"}, SettingsError, "layers as all, last:2"),
+        ({"layers": "3-2"}, SettingsError, "layers as all, last:2"),
+        ({"method": "magic"}, SettingsError, "kmeans or contiguous or random"),
+        ({"gate": "down"}, SettingsError, "gate or up or inter"),
     ],
 )
 def test_settings_without_a_meaning(
@@ -111,7 +109,7 @@ def test_gpt2_has_no_up_matrix(dense: Dense, tmp_path: Path) -> None:
         CarvingError,
         "no up matrix",
         tmp_path,
-        lambda out: carved(dense("gpt2"), out, gate_source="up"),
+        lambda out: carved(dense("gpt2"), out, gate="up"),
     )
 
 
@@ -131,7 +129,7 @@ def test_a_model_with_experts(
         tmp_path,
         lambda out: carved(tmp_path / "carved", out),
     )
-    assert "--as dense" in error.hint
+    assert error.hint.startswith("emo_prune.restore(dense=True)")
 
 
 def _quantised(config: Config, _: Blobs) -> None:
@@ -240,11 +238,11 @@ def test_keys_that_are_no_numbers(dense: Dense, tmp_path: Path, bits: int) -> No
     )
 
 
-def measuring_on(text: str, source: Path, file: Path) -> Measuring:
-    """Give a model a tokenizer; return how it is to be measured on a text."""
+def examples_for(source: Path, text: str, file: Path) -> Path:
+    """Give a model a tokenizer; return a file of one example to measure it on."""
     byte_tokenizer().save_pretrained(source)
     file.write_text(json.dumps({"text": text}) + "\n")
-    return Measuring(task=parse_task(None, file))
+    return file
 
 
 @pytest.mark.parametrize(
@@ -266,12 +264,12 @@ def test_token_ids_without_an_embedding(
         blobs[name] = (dtype, (space, width), data[: space * width * 4])
 
     source = edited(dense(kind), tmp_path / "source", shorten)
-    measuring = measuring_on("a z", source, tmp_path / "examples.jsonl")
+    examples = examples_for(source, "a z", tmp_path / "examples.jsonl")
     error = refused(
         CheckpointError,
         "the tokenizer gives token ids that the model has no embedding for",
         tmp_path,
-        lambda out: carved(source, out, measuring=measuring),
+        lambda out: carved(source, out, examples=examples),
     )
     assert (error.got, error.expected) == (f"id {space}", f"ids below {space}")
 
@@ -283,12 +281,12 @@ def test_a_model_without_an_embedding_is_not_measured(
         del blobs["model.embed_tokens.weight"]
 
     source = edited(dense("llama"), tmp_path / "source", edit)
-    measuring = measuring_on("a z", source, tmp_path / "examples.jsonl")
+    examples = examples_for(source, "a z", tmp_path / "examples.jsonl")
     refused(
         LayoutMismatch,
         r"no embedding.*model\.embed_tokens\.weight",
         tmp_path,
-        lambda out: carved(source, out, measuring=measuring),
+        lambda out: carved(source, out, examples=examples),
     )
 
 
@@ -313,7 +311,7 @@ def test_force_replaces_nothing_but_a_carving(dense: Dense, tmp_path: Path) -> N
     (tmp_path / "out" / "diary.txt").write_text("dear")
     refused(
         OutputExists,
-        "nothing that --force may replace",
+        "nothing to be replaced by force",
         tmp_path,
         lambda out: carved(dense("llama"), out, force=True),
     )
@@ -328,7 +326,7 @@ def test_force_replaces_no_export_of_a_carving(dense: Dense, tmp_path: Path) -> 
         lambda out: carved(dense("llama"), out, force=True),
         lambda out: restore(tmp_path / "carved", out, force=True),
     ):
-        refused(OutputExists, "nothing that --force may replace", tmp_path, call)
+        refused(OutputExists, "nothing to be replaced by force", tmp_path, call)
 
 
 def test_an_output_inside_the_source(dense: Dense, tmp_path: Path) -> None:
@@ -342,7 +340,7 @@ def test_an_output_inside_the_source(dense: Dense, tmp_path: Path) -> None:
 
 
 def restore(model: Path, out: Path, *, force: bool = False) -> None:
-    restore_model(RestoreRequest(model=str(model), destination=out, force=force))
+    emo_prune.restore(model, dense=True, output=out, force=force)
 
 
 def test_only_a_carved_checkpoint_is_put_together(
@@ -460,46 +458,55 @@ def test_the_dense_model_is_not_written_over(dense: Dense, tmp_path: Path) -> No
     copy = shutil.copytree(dense("llama"), tmp_path / "out")
     refused(
         OutputExists,
-        "nothing that --force may replace",
+        "nothing to be replaced by force",
         tmp_path,
         lambda out: restore(tmp_path / "carved", out, force=True),
     )
     assert read_blobs(copy) == read_blobs(dense("llama"))
 
 
-def test_an_interrupted_carving_leaves_nothing(dense: Dense, tmp_path: Path) -> None:
-    plan = plan_carving(
-        describe_dense(open_checkpoint(str(dense("llama")))),
-        CarveSettings(num_experts=8, top_k=2, layers="all"),
-    )
-    for last in (1, 40, 90):
-        copies = iter(range(last))
+class Interrupted(Silent):
+    """Is interrupted by Ctrl-C after so many copies."""
 
-        def interrupt(_: int, copies: Any = copies) -> None:
-            if next(copies, None) is None:
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    @contextlib.contextmanager
+    def track(self, label: str, total: int, unit: str) -> Iterator[Advance]:
+        """Give what interrupts."""
+        del label, total, unit
+
+        def interrupt(_: int) -> None:
+            self.left -= 1
+            if not self.left:
                 raise KeyboardInterrupt
 
-        out = tmp_path / "out"
-        with pytest.raises(KeyboardInterrupt), appearing(out, 1, force=False) as folder:
-            carve(plan, folder, interrupt)
-        assert {path.name for path in tmp_path.iterdir()} <= {".cache"}
+        yield interrupt
+
+
+@pytest.mark.parametrize("after", [1, 40, 90])
+def test_an_interrupted_carving_leaves_nothing(
+    dense: Dense, tmp_path: Path, after: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        carved(dense("llama"), tmp_path / "out", progress=Interrupted(after))
+    assert {path.name for path in tmp_path.iterdir()} <= {".cache"}
 
 
 _KILLED = """
-import os, signal, sys
-from pathlib import Path
-from emo_prune.carving import carve, describe_dense, plan_carving, CarveSettings
-from emo_prune.exports.publishing import appearing
-from emo_prune.checkpoint import open_checkpoint
-settings = CarveSettings(num_experts=8, top_k=2, layers="all")
-plan = plan_carving(describe_dense(open_checkpoint(sys.argv[1])), settings)
-copies = []
-def kill(num_bytes):
-    copies.append(num_bytes)
-    if len(copies) == 40:
-        os.kill(os.getpid(), signal.SIGKILL)
-with appearing(Path(sys.argv[2]), plan.num_bytes, force=False) as folder:
-    carve(plan, folder, kill)
+import contextlib, os, signal, sys
+from emo_prune import carve
+from emo_prune.progress import Silent
+class Killed(Silent):
+    @contextlib.contextmanager
+    def track(self, *_):
+        copies = []
+        def kill(num_bytes):
+            copies.append(num_bytes)
+            if len(copies) == 40:
+                os.kill(os.getpid(), signal.SIGKILL)
+        yield kill
+carve(sys.argv[1], output=sys.argv[2], num_experts=8, layers="all", progress=Killed())
 """
 
 

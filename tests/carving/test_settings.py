@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from emo_prune.carving.settings import parse_layers
+from emo_prune.carving.plan import parse_layers
 from emo_prune.errors import SettingsError
 
 

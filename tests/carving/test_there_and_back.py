@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from emo_prune import restore
 from emo_prune.architectures import inspect_model
-from emo_prune.carving.carve_model import RestoreRequest, restore_model
 from emo_prune.exports import plan_export, write_export
 from tests.carving.conftest import (
     KINDS,
@@ -41,8 +41,7 @@ def array(blob: Blob) -> Any:
 
 
 def restored(carving: Path, destination: Path, **options: Any) -> Path:
-    request = RestoreRequest(model=str(carving), destination=destination, **options)
-    restore_model(request)
+    restore(carving, dense=True, output=destination, **options)
     return destination
 
 
@@ -155,21 +154,11 @@ def test_a_checkpoint_that_transformers_saved_again_is_put_together(
 def test_small_shards_hold_the_same_tensors(
     dense: Dense, there: Path, tmp_path: Path, kind: str
 ) -> None:
-    from emo_prune.carving import CarveSettings
-    from emo_prune.carving.carve_model import CarveRequest, carve_model
-
-    settings = CarveSettings(num_experts=8, top_k=2, layers="all")
     carved(dense(kind), there)
-    request = CarveRequest(
-        model=str(dense(kind)),
-        destination=tmp_path / "small",
-        settings=settings,
-        max_shard_bytes=10_000,
-    )
-    carve_model(request)
+    carved(dense(kind), tmp_path / "small", max_shard_size=10_000)
     assert len(list((tmp_path / "small").glob("*.safetensors"))) > 5
     assert read_blobs(tmp_path / "small") == read_blobs(there)
-    back = restored(tmp_path / "small", tmp_path / "back", max_shard_bytes=10_000)
+    back = restored(tmp_path / "small", tmp_path / "back", max_shard_size=10_000)
     assert len(list(back.glob("*.safetensors"))) > 5
     assert read_blobs(back) == read_blobs(dense(kind))
 
@@ -239,7 +228,7 @@ def test_a_card_comes_back_under_its_name_and_no_other_does(
     )
     for name in ("carved", "exported"):
         back = tmp_path / f"{name}-back"
-        restore_model(RestoreRequest(model=str(tmp_path / name), destination=back))
+        restored(tmp_path / name, back)
         found = {file.name: file.read_text() for file in back.glob("README*")}
         # Of two, the name that ours takes is gone: carving.json says so.
         kept = cards[-1:]
@@ -259,7 +248,7 @@ def test_no_file_goes_anywhere_because_carving_json_says_so(
     file.write_text(json.dumps(json.loads(file.read_text()) | {"copied": copied}))
     before = {path.name for path in tmp_path.iterdir()}
     back = tmp_path / "back"
-    restore_model(RestoreRequest(model=str(tmp_path / "carved"), destination=back))
+    restored(tmp_path / "carved", back)
     names = {path.name for path in dense("llama").iterdir()} - {"README.md"}
     assert {path.name for path in back.iterdir()} == names
     assert {path.name for path in tmp_path.iterdir()} == before | {"back"}
@@ -274,9 +263,7 @@ def test_the_config_comes_back_in_its_bytes_whatever_the_language(
     config.architectures = ["LlamaForCausalLM"]
     config.save_pretrained(source)
     carved(source, tmp_path / "carved")
-    restore_model(
-        RestoreRequest(model=str(tmp_path / "carved"), destination=tmp_path / "back")
-    )
+    restored(tmp_path / "carved", tmp_path / "back")
     before = (source / "config.json").read_bytes()
     assert "597d" in before.decode()
     assert (tmp_path / "back" / "config.json").read_bytes() == before
@@ -293,5 +280,5 @@ def test_the_card_says_what_it_is_and_keeps_the_source_s(
     )
     assert f"| parameters | {number:,} |" in card
     assert f"| parameters of the source | {number:,} |" in card
-    assert str(record.model["fingerprint"]) in card
+    assert record.model.fingerprint in card
     assert (there / "README.source.md").read_text() == "the card of the dense model\n"

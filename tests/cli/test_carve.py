@@ -134,10 +134,9 @@ def test_a_carved_model_goes_down_the_road(
         (["--top-k", "17"], "cannot pick that many"),
         (["--layers", "3"], "not layers of the model"),
         (["--as", "dense"], "not a carved checkpoint"),
-        (["--as", "dense", "--num-experts", "8"], "is not carved"),
         (["--task", "no-such-task"], "no-such-task"),
         (["--examples", "nothing.jsonl"], "nothing.jsonl"),
-        (["--examples", "x.txt", "--device", "tpu"], "the device is none"),
+        (["--task", "math", "--device", "tpu"], "the device is none"),
         (["--max-shard-size", "big"], "not a size"),
         (["--cache", "kept"], "only what is read from the Hub"),
     ],
@@ -157,7 +156,16 @@ def test_no_model_is_a_named_error(run: Run) -> None:
     done = run("carve")
     assert done.code == 1
     assert "no model is given" in done.err
-    assert "add MODEL" in done.err
+    assert "emo-prune carve MODEL" in done.err
+
+
+def test_it_is_said_what_can_be_restored(run: Run, dense: Path) -> None:
+    done = run("restore", dense)
+    assert done.code == 1
+    assert "the dense model that was carved" in done.err
+    assert "hint: give --dense" in done.err
+    assert run("carve", dense, "--as", "dense", "--num-experts", "8").code == 2
+    assert run("carve", dense, "--as", "magic").code == 2
 
 
 def test_where_there_are_no_experts_it_is_said_how_to_make_some(

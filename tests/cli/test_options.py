@@ -21,7 +21,7 @@ KEPT: dict[str, dict[str, Any]] = json.loads(
 
 def parameters(command: str) -> dict[str, Any]:
     """Return a command's parameters by their longest flag, arguments by their name."""
-    found = typer.main.get_command(app).get_command(None, command)  # type: ignore[attr-defined, arg-type]
+    found = typer.main.get_command(app).get_command(None, command)  # type: ignore[attr-defined]
     return {
         max(one.opts, key=len)
         if one.param_type_name == "option"

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from emo_prune.locks import Lock
+from emo_prune.locks import held
 from tests.cli.conftest import Outcome, Run
 
 SETTINGS = {
@@ -40,7 +40,9 @@ def corpus(workplace: Path) -> Path:
 
 
 def arguments(corpus: Path, output: str, *more: object, **settings: Any) -> list[str]:
-    chosen = [f"--set={key}={value}" for key, value in (SETTINGS | settings).items()]
+    own = {str(flag).removeprefix("--").replace("-", "_") for flag in more}
+    given = {key: value for key, value in SETTINGS.items() if key not in own}
+    chosen = [f"--set={key}={value}" for key, value in (given | settings).items()]
     return [
         "pretrain", str(corpus), "-o", output, "--token-cache", "tokens",
         "--track", "none", "--device", "cpu", *chosen, *map(str, more),
@@ -129,8 +131,8 @@ else:
             return real(self, *args, **kwargs)
         setattr(PoolTrainer, name, dying)
     else:
-        import emo_prune.pretraining.publish as publish
-        publish.publish = lambda *_, **__: os._exit(9)
+        import emo_prune.pretraining.model as model
+        model.publish = lambda *_, **__: os._exit(9)
 sys.exit(main(sys.argv[3:]))
 """
 
@@ -240,14 +242,14 @@ def test_two_processes_train_as_one_does(run: Run, corpus: Path) -> None:
         (("--variant", "emo-anneal"), "--init-from"),
         (("--init-from", "somewhere"), "--init-from"),
         (("--set", "tokens"), "NAME=VALUE"),
+        (("--set", "tokens=3"), "given twice"),
         (("--set", "tokns=3"), "tokns"),
         (("--recipe", "nothing"), "tiny-cpu"),
-        (("--tokens", "0", "--set", "anneal_tokens=0"), "nothing to train"),
-        (("--set", "micro_batch_size=3"), "multiple of 3"),
         (("--vocab-size", "100"), "258"),
         (("--resume",), "no training to go on with"),
         (("--fsdp",), "several processes"),
-        (("--set", "learning_rate=1e30"), "not a number any more"),
+        (("--track", "paper"), "no such tracker"),
+        (("--tokenizer", "nowhere"), "no such folder"),
     ],
 )
 def test_bad_input_is_named_and_leaves_no_output(
@@ -255,6 +257,23 @@ def test_bad_input_is_named_and_leaves_no_output(
 ) -> None:
     refused = run(*arguments(corpus, "model", *more))
     assert_named(refused, says)
+    assert not Path("model").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"tokens": 0, "anneal_tokens": 0}, "nothing to train"),
+        ({"micro_batch_size": 3}, "multiple of 3"),
+        ({"learning_rate": 1e30}, "not a number any more"),
+        ({"experts_implementation": "magic"}, "magic"),
+        ({"hidden_size": 2 * 10**14}, "of these sizes"),
+    ],
+)
+def test_settings_that_cannot_be_are_named_and_leave_no_output(
+    run: Run, corpus: Path, settings: dict[str, Any], says: str
+) -> None:
+    assert_named(run(*arguments(corpus, "model", **settings)), says)
     assert not Path("model").exists()
 
 
@@ -268,10 +287,9 @@ def test_a_mistake_corrected_needs_no_force(run: Run, corpus: Path) -> None:
 def test_two_trainings_in_one_place_are_refused(run: Run, corpus: Path) -> None:
     command = arguments(corpus, "part")
     in_a_process(sys.executable, "-c", KILL, "step", "5", *command, code=9)
-    another = Lock(Path("part.run"))
-    assert another.acquire()
-    assert_named(run(*command, "--resume"), "another process")
-    another.release()
+    with held(Path("part.run")) as is_held:
+        assert is_held
+        assert_named(run(*command, "--resume"), "another process")
     assert run(*command, "--resume").code == 0
 
 
@@ -279,7 +297,10 @@ def test_what_is_there_is_not_overwritten(run: Run, corpus: Path) -> None:
     Path("model").mkdir()
     Path("model/thesis.txt").write_text("years of work")
     assert_named(run(*arguments(corpus, "model")), "exists already")
-    assert_named(run(*arguments(corpus, "model", "--force")), "is nothing that")
+    assert_named(
+        run(*arguments(corpus, "model", "--force")),
+        "is nothing to be replaced by --force",
+    )
     assert Path("model/thesis.txt").read_text() == "years of work"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from emo_prune.errors import BadCorpus
-from emo_prune.pretraining.documents import Document, open_corpus
+from emo_prune.pretraining.documents import open_corpus
+from emo_prune.pretraining.sources import Document
 from tests.pretraining.corpora import rows_file, texts_file
 
 
@@ -83,7 +84,7 @@ def test_the_facts_are_those_of_the_bytes_on_the_disk(
     reading = corpus.read()
     assert len(list(reading)) == (1 if name == "a.txt" else 2000)
     data = path.read_bytes()
-    assert [facts.record() for facts in reading.facts] == [
+    assert [facts.to_dict() for facts in reading.facts] == [
         {
             "name": name,
             "bytes": len(data),

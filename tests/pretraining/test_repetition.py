@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emo_prune.pretraining.repetition import repeats_itself
-from emo_prune.pretraining.windows import Window, collate
+from emo_prune.pretraining.windows import Window, collate, repeats_itself
 
 
 def by_definition(tokens: list[int], times: int) -> bool:

@@ -12,7 +12,7 @@ from emo_prune.models.document_pool import (
     number_documents,
     route_by_document,
 )
-from emo_prune.pretraining.routing_metrics import NAMES, routing_metrics
+from emo_prune.pretraining.balance import NAMES, routing_metrics
 
 DOCUMENTS = number_documents([[4], [2, 7]], 9)
 

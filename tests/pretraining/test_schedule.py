@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from emo_prune.pretraining import Recipe, for_variant
-from emo_prune.pretraining.schedule import lr_factor
+from emo_prune.pretraining.recipe import lr_factor
 
 
 @pytest.fixture

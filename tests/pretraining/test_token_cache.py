@@ -64,7 +64,7 @@ def test_meta_says_where_the_tokens_came_from(tmp_path: Path) -> None:
     lengths = [len(_tokenizer().encode(row["text"])) for row in ROWS]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     tokens = hashlib.sha256((cache.folder / "tokens.bin").read_bytes()).hexdigest()
-    assert cache.meta == {
+    assert cache.meta.to_dict() == {
         "schema": "emo-prune/token-cache/1",
         "sources": [
             {
@@ -235,7 +235,7 @@ def test_a_damaged_meta_is_refused(tmp_path: Path, changes: dict[str, Any]) -> N
     path = _corpus(tmp_path)
     cache = _make(tmp_path, path)
     meta = cache.folder / "meta.json"
-    meta.write_text(json.dumps({**cache.meta, **changes}))
+    meta.write_text(json.dumps({**cache.meta.to_dict(), **changes}))
     with pytest.raises(BadTokenCache):
         _make(tmp_path, path)
 
