@@ -18,9 +18,8 @@ from emo_prune.checkpoint import (
     plan_shards,
     read_object,
 )
-from emo_prune.exports.card import model_card
 from emo_prune.exports.formats import SOURCE, Format, find_format
-from emo_prune.exports.record import ExportRecord
+from emo_prune.exports.record import ExportRecord, model_card
 from emo_prune.files import readable_json
 from emo_prune.places import CONFIG, INDEX, RECORD
 from emo_prune.selection import Selection, check_selection

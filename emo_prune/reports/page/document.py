@@ -21,13 +21,18 @@ from emo_prune.errors import ReportError
 from emo_prune.evaluation import Results
 from emo_prune.exports import ExportRecord
 from emo_prune.pretraining import PretrainRecord
-from emo_prune.reports.page.artifacts import Artifact, Found, Unknown
+from emo_prune.reports.page.artifacts import (
+    Artifact,
+    Found,
+    Render,
+    Section,
+    Unknown,
+    unbroken,
+)
 from emo_prune.reports.page.carving import carving_section
-from emo_prune.reports.page.export import export_section
+from emo_prune.reports.page.checkpoints import export_section, pretraining_section
 from emo_prune.reports.page.markup import Markup, joined, note, tag
-from emo_prune.reports.page.pretraining import pretraining_section
 from emo_prune.reports.page.results import results_section, together_sections
-from emo_prune.reports.page.section import Render, Section, unbroken
 from emo_prune.reports.page.selection import selection_section
 from emo_prune.reports.page.sweep import sweep_section
 from emo_prune.selection import Selection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emo_prune.reports.page.artifacts import Artifact
+from emo_prune.reports.page.artifacts import Artifact, Section
 from emo_prune.reports.page.markup import (
     NONE,
     Markup,
@@ -19,7 +19,6 @@ from emo_prune.reports.page.markup import (
     table,
     tag,
 )
-from emo_prune.reports.page.section import Section
 from emo_prune.reports.page.sweep_plots import sweep_plots
 from emo_prune.reports.sweep import (
     best_budget,
