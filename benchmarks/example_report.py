@@ -30,7 +30,7 @@ from benchmarks.worlds import (
     questions,
     write_questions,
 )
-from tests.report.browser import Tab, browser
+from tests.reports.browser import Tab, browser
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -53,8 +53,8 @@ def main() -> None:
             Path(folder) / f"{WORLD}.jsonl")  # fmt: skip
         shutil.copy(work / "sweep.json", ROOT / "benchmarks" / "results" / "sweep.json")
         with browser(Path(folder) / "profile") as tab:
-            picture(tab, page, "report", width=1000, height=1225)
-            picture(tab, page, "report-phone", width=390, height=1290, dark=True)
+            picture(tab, page, "report", width=1000, height=1325)
+            picture(tab, page, "report-phone", width=390, height=1330, dark=True)
 
 
 def write_inputs(folder: Path) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from emo_prune.models import EmoForCausalLM as EmoForCausalLM
     from emo_prune.pretraining import Pretrained, PretrainRecord, pretrain
     from emo_prune.progress import Progress
+    from emo_prune.reports import Report, report
     from emo_prune.selection import Selection, load_selection, reselect, select
     from emo_prune.sweeps import Sweep, sweep
 
@@ -50,6 +51,7 @@ _HOMES = {
     "PretrainRecord": "pretraining",
     "Pretrained": "pretraining",
     "Progress": "progress",
+    "Report": "reports",
     "Restored": "carving",
     "Results": "evaluation",
     "Selection": "selection",
@@ -65,6 +67,7 @@ _HOMES = {
     "load_results": "evaluation",
     "load_selection": "selection",
     "pretrain": "pretraining",
+    "report": "reports",
     "reselect": "selection",
     "restore": "carving",
     "select": "selection",
@@ -85,6 +88,7 @@ __all__ = [
     "PretrainRecord",
     "Pretrained",
     "Progress",
+    "Report",
     "Restored",
     "Results",
     "Selection",
@@ -101,6 +105,7 @@ __all__ = [
     "load_results",
     "load_selection",
     "pretrain",
+    "report",
     "reselect",
     "restore",
     "select",

@@ -49,7 +49,7 @@ def _print(evaluations: Sequence[Evaluation], as_json: bool) -> None:
     """Print a table each, or one document: of several, a list within it."""
     if not as_json:
         from emo_prune.evaluation.gates import gate_line
-        from emo_prune.reports.results import results_table
+        from emo_prune.reports.terminal import results_table
 
         for one in evaluations:
             console.table(results_table(one.results))

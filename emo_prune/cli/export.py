@@ -47,7 +47,7 @@ def _print(exported: Exported) -> None:
     if exported.is_written:
         console.result(f"wrote {what}")
         return
-    from emo_prune.reports.plan import plan_table
+    from emo_prune.reports.terminal import plan_table
 
     console.table(plan_table(plan))
     parents = exported.path.absolute().parents

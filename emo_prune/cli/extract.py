@@ -26,7 +26,7 @@ def _extract(options: ExtractOptions, as_json: bool) -> None:
     if as_json:
         console.document(readable_json(extracted.to_dict()))
         return
-    from emo_prune.reports.selection import selection_table
+    from emo_prune.reports.terminal import selection_table
 
     for subset in extracted.subsets:
         console.table(selection_table(subset.selection))

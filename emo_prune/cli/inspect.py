@@ -23,7 +23,7 @@ def _inspect(options: InspectOptions, as_json: bool) -> None:
     if as_json:
         console.document(readable_json(inspection.to_dict()))
         return
-    from emo_prune.reports.inspection import inspection_table
+    from emo_prune.reports.terminal import inspection_table
 
     console.table(inspection_table(inspection))
 

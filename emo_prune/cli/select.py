@@ -44,7 +44,7 @@ def print_selection(selection: Selection, file: Path, as_json: bool) -> None:
     if as_json:
         console.document(selection.to_text())
     else:
-        from emo_prune.reports.selection import selection_table
+        from emo_prune.reports.terminal import selection_table
 
         console.table(selection_table(selection))
     console.note(f"wrote {file}")

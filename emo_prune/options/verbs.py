@@ -480,6 +480,7 @@ class ReportOptions(Options):
     samples: str | Path | None = option(
         default=None,
         variable=False,
+        file=True,
         help="Flipped questions, as eval wrote them with {samples}. (default: those "
         "that lie beside the results)",
         panel=OUTPUT,
@@ -487,6 +488,7 @@ class ReportOptions(Options):
     questions: str | Path | None = option(
         default=None,
         variable=False,
+        file=True,
         help="The file of {examples} that was scored: what flipped is shown in its "
         "words.",
         panel=OUTPUT,

@@ -16,7 +16,7 @@ from rich.console import RenderableType
 from emo_prune.errors import OutputExists, Parameter
 from emo_prune.evaluation import evaluate
 from emo_prune.progress import Progress
-from emo_prune.reports.table import new_table
+from emo_prune.reports.terminal import new_table
 
 WORLDS = ("cooking", "sql")
 KEEP = "12.5%"

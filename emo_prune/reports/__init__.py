@@ -1,7 +1,20 @@
-"""Tables and text for people: one file for each kind of value. Nothing here prints.
+"""What people and CI read: the terminal's tables, JUnit, Markdown, one HTML page.
 
-`inspection_table`, `selection_table`, `plan_table` and `results_table` take values of
-the earlier rooms and return Rich renderables; `junit_xml` and `markdown_summary` return
-what CI reads; `page` makes one HTML page from the files themselves. Import each from
-its own file: they do not need one another's rooms.
+`report` is the verb: it writes a page of what the other verbs wrote. Tables and texts
+are each in a file named after their kind, and print nothing.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emo_prune.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from emo_prune.reports.reporting import Report, report
+
+__all__ = ["Report", "report"]
+
+_HOMES = {"Report": "reporting", "report": "reporting"}
+
+__getattr__ = lazy_names(__name__, _HOMES)

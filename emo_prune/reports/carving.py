@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 
 from emo_prune.carving import CarvingRecord, Measured
-from emo_prune.reports.table import new_table
+from emo_prune.reports.terminal import new_table
 from emo_prune.units import format_count
 
 ENERGIES = {

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from emo_prune.artifacts import Document, Part, Positive
 from emo_prune.errors import EmoPruneError, Parameter, ReportError, SettingsError
-from emo_prune.reports.table import new_table
+from emo_prune.reports.terminal import new_table
 from emo_prune.sweeps import Cell, Row, Sweep, mean_cell
 from emo_prune.tasks import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 

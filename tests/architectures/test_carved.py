@@ -11,7 +11,7 @@ from rich.console import Console
 
 from emo_prune.architectures import inspect_model, prune_config
 from emo_prune.errors import LayoutMismatch
-from emo_prune.reports.inspection import inspection_table
+from emo_prune.reports.terminal import inspection_table
 from tests.tiny_checkpoints import CONFIG, Blob, blob, moe_blobs, opened
 from tests.tiny_checkpoints import write_checkpoint as write
 

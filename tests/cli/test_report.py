@@ -88,7 +88,7 @@ def test_pictures_as_png_need_a_folder_that_is_no_checkpoint(
         (("newer.json",), "emo-prune/selection/9"),
         (("bare.json",), "bare.json"),
         (("swept.json",), "swept.json"),
-        (("bare.json", "--samples", "empty.jsonl"), "No such file"),
+        (("bare.json", "--samples", "empty.jsonl"), "no such file"),
         (("foreign.json", "-o", "page.json"), ".html"),
         (("foreign.json", "-o", "model/page.html"), "into a checkpoint"),
     ],

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.report.test_page import Reader, numbers
+from tests.reports.test_page import Reader, numbers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs/example-report.html").read_text(encoding="utf-8")

@@ -1,47 +1,50 @@
-"""Find the artifacts of a file or a folder, and know them by their schema."""
+"""Find the artifacts of a file or a folder, and read each as what its schema says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
-from emo_prune.errors import ReportError
-from emo_prune.exports import RECORD
+from emo_prune import places
+from emo_prune.artifacts import document_type, schema_of
+from emo_prune.errors import Command, ReportError
+from emo_prune.evaluation import Evaluations
+from emo_prune.exports import ExportRecord
 from emo_prune.files import sha256_bytes, strict_json
-from emo_prune.places import CARVING
-from emo_prune.reports.page import questions, samples, scores
+from emo_prune.reports.page.beside import ExpertUse, FlippedQuestions, Questions
 
-_PREFIX = "emo-prune/"
-_RECORDS = (RECORD, CARVING)  # of a checkpoint, inside it
+Value_co = TypeVar("Value_co", covariant=True)
+
+_RECORDS = (places.RECORD, places.CARVING)  # of a checkpoint, inside it
+_SCORES = (places.SCORES, f".{places.SCORES}")  # the ends of their names
+_SAMPLES = ".jsonl"
 _DEPTH = 2  # emo-prune-out/<task>/checkpoint/
-_GIANT = 1e100
 _UNFINISHED = (".partial", ".replaced", ".resume", ".run", ".state")
-_LINES = f"*{samples.FILES}"
-
-Known = tuple[str | None, Any]  # a schema and its value
+_MADE_BY = "give what select, eval or sweep wrote, a checkpoint, or a folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """A JSON document of this program.
+class Artifact(Generic[Value_co]):
+    """What a file holds, or a part of it.
 
     name: its path below what was asked for. sha256: of the file's bytes.
     """
 
     name: str
-    schema: str
-    value: Mapping[str, Any]
+    value: Value_co
     sha256: str
 
-    def inner(self, value: Any, what: str) -> Artifact | None:
-        """Return a part of this one as an artifact, if it is one."""
-        schema = _schema(value)
-        if schema is None:
-            return None
-        name = f"{self.name}, {what}"
-        return Artifact(name=name, schema=schema, value=value, sha256=self.sha256)
+
+Artifacts = Sequence[Artifact[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A document of a kind that is not known here."""
+
+    schema: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class Found:
     """All artifacts of a file or folder, by name, and what it is called."""
 
     name: str
-    artifacts: tuple[Artifact, ...]
+    artifacts: Artifacts
 
 
 def find_artifacts(
@@ -57,44 +60,42 @@ def find_artifacts(
 ) -> Found:
     """Read a JSON file, a checkpoint's records, or every artifact below a folder.
 
+    What an artifact holds of others (an export its selection) is found, too; of equal
+    ones only the first.
+
     flipped: a file of `eval --samples`, beside those that lie in the same folder.
     asked: the file of examples that was scored.
 
     Raises:
-        ReportError: there is none, or a file is not JSON.
+        EmoPruneError: there is none, or a file breaks its schema.
         BadExamples: `asked` is no file of examples.
     """
-    if is_checkpoint(path):
-        files = list(_records(path)) or [path / RECORD]
+    if places.is_checkpoint(path):
+        files = list(_records(path)) or [path / places.RECORD]
     elif path.is_dir():
         files = sorted(_files(path, _DEPTH))
     else:
-        files = [path, *sorted(filter(samples.is_samples, path.parent.glob(_LINES)))]
+        beside = path.parent.glob(f"*{_SAMPLES}")
+        files = [path, *sorted(filter(FlippedQuestions.is_in, beside))]
     root = path if path.is_dir() else path.parent
-    read = [
-        _read(file, file.relative_to(root).as_posix(), _by_its_name) for file in files
-    ]
+    read = [_read(file, file.relative_to(root).as_posix(), _by_name) for file in files]
     if flipped is not None:
-        read.append(_read(flipped, flipped.name, _flips))
+        read.append(_read(flipped, flipped.name, FlippedQuestions.read))
     if asked is not None:
-        read.append(_read(asked, asked.name, _questions))
-    artifacts = tuple(artifact for artifact in read if artifact is not None)
-    if not artifacts:
+        read.append(_read(asked, asked.name, Questions.read))
+    found = [artifact for artifact in read if artifact is not None]
+    if not found:
         raise ReportError(
             "there is nothing to report on",
             where=path,
             got=f"{len(files)} JSON files, none of this program",
             expected="selection.json, results.json, a checkpoint with "
-            f"{RECORD} or {CARVING}, or a folder of these",
-            hint="run `emo-prune select` or `emo-prune eval` first",
+            f"{places.RECORD} or {places.CARVING}, or a folder of these",
+            hint=("run ", Command("select"), " or ", Command("evaluate"), " first"),
         )
-    return Found(name=path.resolve().name, artifacts=artifacts)
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Tell whether a folder has a config, and weights or a record beside it."""
-    known = any(_records(path)) or any(path.glob("model*.safetensors"))
-    return known and (path / "config.json").is_file()
+    for artifact in found:  # grows while it is walked
+        found += [one for one in _inside(artifact) if not _is_known(one, found)]
+    return Found(name=path.resolve().name, artifacts=tuple(found))
 
 
 def _records(checkpoint: Path) -> Iterator[Path]:
@@ -102,7 +103,7 @@ def _records(checkpoint: Path) -> Iterator[Path]:
 
 
 def _files(folder: Path, depth: int) -> Iterator[Path]:
-    if is_checkpoint(folder):
+    if places.is_checkpoint(folder):
         yield from _records(folder)
         return
     for path in folder.iterdir():
@@ -114,18 +115,18 @@ def _files(folder: Path, depth: int) -> Iterator[Path]:
 
 def _is_ours(file: Path) -> bool:
     """Tell whether a file may hold an artifact: of JSONL only the flipped questions."""
-    if file.name.endswith(samples.FILES):
-        return samples.is_samples(file)
-    return file.name.endswith((".json", *scores.FILES))
+    if file.name.endswith(_SAMPLES):
+        return FlippedQuestions.is_in(file)
+    return file.name.endswith((".json", *_SCORES))
 
 
 def _read(
-    file: Path, name: str, read: Callable[[Path, bytes], Known]
-) -> Artifact | None:
+    file: Path, name: str, read: Callable[[Path, bytes], object]
+) -> Artifact[object] | None:
     """Return the artifact in a file; None if it is JSON of something else."""
     try:
         data = file.read_bytes()
-        schema, value = read(file, data)
+        value = read(file, data)
     except (OSError, ValueError) as error:
         missing = isinstance(error, OSError)
         raise ReportError(
@@ -133,45 +134,43 @@ def _read(
             where=file,
             got=(error.strerror if isinstance(error, OSError) else None) or error,
             expected="JSON that a command of this program wrote",
-            hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
+            hint=_MADE_BY,
         ) from None
+    if value is None:
+        return None
+    return Artifact(name=name, value=value, sha256=sha256_bytes(data))
+
+
+def _by_name(file: Path, data: bytes) -> object:
+    if file.name.endswith(_SCORES):
+        return ExpertUse.read(file)
+    if file.name.endswith(_SAMPLES):
+        return FlippedQuestions.read(file, data)
+    return _document(strict_json(data), file)
+
+
+def _document(value: object, where: object) -> object:
+    """Return a JSON value as its schema's type; None if it is of something else."""
+    schema = schema_of(value)
     if schema is None:
         return None
-    return Artifact(name=name, schema=schema, value=value, sha256=sha256_bytes(data))
+    known = document_type(schema)
+    return Unknown(schema) if known is None else known.from_value(value, where)
 
 
-def _by_its_name(file: Path, data: bytes) -> Known:
-    if file.name.endswith(scores.FILES):
-        return scores.SCHEMA, scores.scores_value(file)
-    if file.name.endswith(samples.FILES):
-        return _flips(file, data)
-    value = strict_json(data)
-    _refuse_giants(value)
-    return _schema(value), value
+def _inside(artifact: Artifact[object]) -> Iterator[Artifact[object]]:
+    value = artifact.value
+    parts: dict[str, object] = {}
+    if isinstance(value, ExportRecord):
+        parts["its selection"] = value.selection
+        parts["its source"] = _document(value.parent, artifact.name)
+    elif isinstance(value, Evaluations):
+        parts = {f"results {n}": one for n, one in enumerate(value.results, 1)}
+    for what, part in parts.items():
+        if part is not None:
+            name = f"{artifact.name}, {what}"
+            yield Artifact(name=name, value=part, sha256=artifact.sha256)
 
 
-def _flips(file: Path, data: bytes) -> Known:
-    del file
-    return samples.SCHEMA, samples.samples_value(data)
-
-
-def _questions(file: Path, data: bytes) -> Known:
-    del data
-    return questions.SCHEMA, questions.questions_value(file)
-
-
-def _schema(value: Any) -> str | None:
-    schema = value.get("schema") if isinstance(value, dict) else None
-    ours = isinstance(schema, str) and schema.startswith(_PREFIX)
-    return str(schema) if ours else None
-
-
-def _refuse_giants(value: Any) -> None:
-    """Raise `ValueError` for a number that cannot be drawn."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict | list):
-            waiting.extend(one.values() if isinstance(one, dict) else one)
-        elif isinstance(one, int | float) and abs(one) >= _GIANT:
-            raise ValueError("a number is too large")
+def _is_known(artifact: Artifact[object], found: Artifacts) -> bool:
+    return any(artifact.value == other.value for other in found)

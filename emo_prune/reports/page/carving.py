@@ -2,131 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from emo_prune.carving import CarvedLayer, CarvingRecord
+from emo_prune.facts import Modularity
 from emo_prune.reports.carving import ENERGIES, ENERGY_WORDS, TIGHTNESS_WORDS
 from emo_prune.reports.page.artifacts import Artifact
-from emo_prune.reports.page.cells import NONE, code, decimals, number, share
-from emo_prune.reports.page.checked import checked
 from emo_prune.reports.page.heat_map import HeatRow, heat_map
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
-from emo_prune.reports.page.markup import Markup
+from emo_prune.reports.page.markup import (
+    NONE,
+    Markup,
+    code,
+    decimals,
+    details,
+    facts,
+    note,
+    number,
+    share,
+    table,
+)
 from emo_prune.reports.page.picture import Picture
 from emo_prune.reports.page.section import Section
-from emo_prune.reports.page.tables import details, facts, note, table
 from emo_prune.units import format_count
 
-_WHOLE = {"type": "integer", "minimum": 0}
-_COUNT = {"type": "integer", "minimum": 1}
-_SHARE = {"type": "number", "minimum": 0, "maximum": 1.000001}  # a sum of floats
 
-
-def _object(properties: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """Return the schema of an object that has all of some properties."""
-    whole = {"type": "object", "properties": properties, "required": [*properties]}
-    return whole | more
-
-
-_LAYER = _object({
-    "layer": _WHOLE,
-    "tightness": {"type": "number"},
-    "ffn_flops_per_token": _COUNT,
-    "dense_ffn_flops_per_token": _COUNT,
-})  # fmt: skip
-_MEASURED_LAYER = _object({
-    "layer": _WHOLE,
-    "load": {"type": "array", "items": _SHARE, "minItems": 1},
-    **dict.fromkeys(ENERGIES, _SHARE),
-})  # fmt: skip
-_MEASURED = _object({
-    "calibration": {"type": "object"},
-    "layers": {"type": "array", "items": _MEASURED_LAYER, "minItems": 1},
-}, type=["object", "null"])  # fmt: skip
-_SCHEMA = _object({
-    "model": _object({"name": {"type": "string"}}),
-    "num_experts": _COUNT,
-    "expert_size": _COUNT,
-    "num_experts_per_tok": _COUNT,
-    "num_layers": _COUNT,
-    "num_parameters": _COUNT,
-    "dense_num_parameters": _COUNT,
-    "ffn_flops_per_token": _COUNT,
-    "dense_ffn_flops_per_token": _COUNT,
-    "layers": {"type": "array", "items": _LAYER, "minItems": 1},
-    "left_out": {"type": "array", "items": {"type": "string"}},
-    "versions": {"type": "object", "additionalProperties": {"type": "string"}},
-    "measured": _MEASURED,
-})  # fmt: skip
-_HOW = ("method", "gate_source", "seed", "num_experts_per_tok", "expert_size")
-
-
-def carving_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
-    """Return what was carved, what a token saves and, if measured, how modular it is.
-
-    Raises:
-        ReportError: it breaks its schema.
-    """
+def carving_section(
+    artifact: Artifact[CarvingRecord], beside: Sequence[object]
+) -> Section:
+    """Return what was carved, what a token saves and, if known, how modular it is."""
     del beside
-    value = checked(artifact, _SCHEMA)
-    measured = value["measured"]
+    record = artifact.value
+    measured = record.measured
+    carved = (
+        f"{len(record.layers)} of {record.num_layers} layers of {record.model.name}"
+    )
+    part = record.ffn_flops_per_token / record.dense_ffn_flops_per_token
+    headline = [
+        (f"of {record.num_experts:,} experts a token",
+         number(record.num_experts_per_tok)),
+        ("of the FLOPs of all FFNs", share(part)),
+        ("parameters", number(record.num_parameters)),
+    ]  # fmt: skip
+    result = (
+        f"{carved} are {record.num_experts} experts each, of which a token picks "
+        f"{record.num_experts_per_tok}: {100 * part:.1f} % of the FLOPs of all FFNs"
+    )
+    if measured is not None:
+        held = _mean(measured.layers, "picked_energy")
+        headline.append(("of the activation energy picked (mean)", share(held)))
+        result += f", and {100 * held:.1f} % of a token's activation energy"
     return Section(
-        title=f"Carving: {len(value['layers'])} of {value['num_layers']} layers of "
-        f"{value['model']['name']} into {value['num_experts']} experts",
+        title=f"Carving: {carved} into {record.num_experts} experts",
         source=artifact.name,
-        headline=_headline(value),
+        result=f"{result}.",
+        headline=headline,
         body=[
-            *([] if measured is None else _modularity(measured["layers"])),
-            _layers(value),
+            *([] if measured is None else _modularity(measured.layers)),
+            _layers(record),
             note(TIGHTNESS_WORDS.capitalize(), "."),
             details("How it was carved", facts({
-                **{name: value[name] for name in _HOW if name in value},
-                **({} if measured is None else measured["calibration"]),
+                "method": record.method,
+                "gate_source": record.gate_source,
+                "seed": record.seed,
+                "num_experts_per_tok": record.num_experts_per_tok,
+                "expert_size": record.expert_size,
+                **({} if measured is None else measured.calibration.to_dict()),
             })),
             details("Provenance", facts({
                 "sha256 of the file": artifact.sha256,
-                "dense model": value["model"],
-                "parameters before": value["dense_num_parameters"],
-                "files left out": [code(name) for name in value["left_out"]],
-                "versions": value["versions"],
+                "dense model": record.model.to_dict(),
+                "parameters before": record.dense_num_parameters,
+                "files left out": [code(name) for name in record.left_out],
+                "versions": record.versions,
             })),
         ],
     )  # fmt: skip
 
 
-def _headline(value: Mapping[str, Any]) -> list[tuple[str, Markup]]:
-    found = [
-        (f"of {value['num_experts']:,} experts a token",
-         number(value["num_experts_per_tok"])),
-        ("of the FLOPs of all FFNs",
-         share(value["ffn_flops_per_token"] / value["dense_ffn_flops_per_token"])),
-        ("parameters", number(value["num_parameters"])),
-    ]  # fmt: skip
-    if value["measured"] is not None:
-        held = _mean(value["measured"]["layers"], "picked_energy")
-        found.append(("of the activation energy picked (mean)", share(held)))
-    return found
+def _mean(layers: Sequence[Modularity], energy: str) -> float:
+    found: list[float] = [getattr(layer, energy) for layer in layers]
+    return sum(found) / len(found)
 
 
-def _mean(layers: Sequence[Mapping[str, Any]], name: str) -> float:
-    return float(sum(layer[name] for layer in layers) / len(layers))
-
-
-def _modularity(layers: Sequence[Mapping[str, Any]]) -> list[Markup | Picture]:
+def _modularity(layers: Sequence[Modularity]) -> list[Markup | Picture]:
     return [_load(layers), _energy(layers), _energies(layers)]
 
 
-def _load(layers: Sequence[Mapping[str, Any]]) -> Picture:
+def _load(layers: Sequence[Modularity]) -> Picture:
     rows = []
     for layer in layers:
-        load = layer["load"]
-        busiest = max(load) or 1
+        busiest = max(layer.load) or 1
         rows.append(
             HeatRow(
-                layer=layer["layer"],
-                num_experts=len(load),
-                kept=range(len(load)),
-                use=[one / busiest for one in load],
+                layer=layer.layer,
+                num_experts=len(layer.load),
+                kept=range(len(layer.load)),
+                use=[one / busiest for one in layer.load],
             )
         )
     words = (
@@ -136,9 +108,9 @@ def _load(layers: Sequence[Mapping[str, Any]]) -> Picture:
     return heat_map("load", "Load of each expert", rows, words)
 
 
-def _energy(layers: Sequence[Mapping[str, Any]]) -> Picture:
+def _energy(layers: Sequence[Modularity]) -> Picture:
     lines = [
-        Line(name, [Point(layer["layer"], layer[key]) for layer in layers])
+        Line(name, [Point(layer.layer, getattr(layer, key)) for layer in layers])
         for key, name in ENERGIES.items()
     ]
     title = "Share of the activation energy, by layer"
@@ -146,14 +118,14 @@ def _energy(layers: Sequence[Mapping[str, Any]]) -> Picture:
     return line_plot("energy", title, lines, Frame(x_title="layer", words=words))
 
 
-def _energies(layers: Sequence[Mapping[str, Any]]) -> Markup:
+def _energies(layers: Sequence[Modularity]) -> Markup:
     columns = ("layer", *ENERGIES.values(), "busiest expert", "idlest")
     rows = [
         (
-            number(layer["layer"]),
-            *(share(layer[key]) for key in ENERGIES),
-            share(max(layer["load"])),
-            share(min(layer["load"])),
+            number(layer.layer),
+            *(share(getattr(layer, key)) for key in ENERGIES),
+            share(max(layer.load)),
+            share(min(layer.load)),
         )
         for layer in layers
     ]
@@ -161,21 +133,17 @@ def _energies(layers: Sequence[Mapping[str, Any]]) -> Markup:
     return table("Energy and load", columns, rows, [mean])
 
 
-def _layers(value: Mapping[str, Any]) -> Markup:
+def _layers(record: CarvingRecord) -> Markup:
     columns = ("layer", "tightness", "FFN FLOPs a token", "dense", "share")
     rows = [
-        (
-            number(layer["layer"]),
-            decimals(layer["tightness"], 3),
-            *_flops(layer),
-        )
-        for layer in value["layers"]
+        (number(layer.layer), decimals(layer.tightness, 3), *_flops(layer))
+        for layer in record.layers
     ]
-    return table("Carved layers", columns, rows, [("all FFNs", NONE, *_flops(value))])
+    return table("Carved layers", columns, rows, [("all FFNs", NONE, *_flops(record))])
 
 
-def _flops(value: Mapping[str, Any]) -> tuple[Markup, Markup, Markup]:
-    after, before = value["ffn_flops_per_token"], value["dense_ffn_flops_per_token"]
+def _flops(value: CarvedLayer | CarvingRecord) -> tuple[Markup, Markup, Markup]:
+    after, before = value.ffn_flops_per_token, value.dense_ffn_flops_per_token
     return (
         number(after, format_count(after)),
         number(before, format_count(before)),

@@ -1,34 +1,94 @@
-"""The whole page: sections, style and script in one file that needs no other."""
+"""The whole page: sections, style and script in one file that needs no other.
+
+`KINDS` says which kind of artifact is shown how: a new kind is a file beside this one
+that holds a `Render`, and a row. An artifact of a kind that is not here is named at the
+end of the page as not shown.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-import emo_prune
-from emo_prune.reports.page.artifacts import Artifact, Found
-from emo_prune.reports.page.kinds import not_shown, sections
-from emo_prune.reports.page.markup import Markup, joined, tag
-from emo_prune.reports.page.section import Section
-from emo_prune.reports.page.tables import note
+from emo_prune.carving import CarvingRecord
+from emo_prune.errors import ReportError
+from emo_prune.evaluation import Results
+from emo_prune.exports import ExportRecord
+from emo_prune.pretraining import PretrainRecord
+from emo_prune.reports.page.artifacts import Artifact, Found, Unknown
+from emo_prune.reports.page.carving import carving_section
+from emo_prune.reports.page.export import export_section
+from emo_prune.reports.page.markup import Markup, joined, note, tag
+from emo_prune.reports.page.pretraining import pretraining_section
+from emo_prune.reports.page.results import results_section, together_sections
+from emo_prune.reports.page.section import Render, Section, unbroken
+from emo_prune.reports.page.selection import selection_section
+from emo_prune.reports.page.sweep import sweep_section
+from emo_prune.selection import Selection
+from emo_prune.sweeps import Sweep
+from emo_prune.version import __version__
+
+KINDS: Mapping[type, Render] = {
+    Sweep: sweep_section,
+    Results: results_section,
+    Selection: selection_section,
+    ExportRecord: export_section,
+    CarvingRecord: carving_section,
+    PretrainRecord: pretraining_section,
+}
+"""The order of the rows is that of the page."""
 
 _STYLES = ("colours.css", "picture.css", "page.css")
 _BEGINNING = '<meta name="generator" content="emo-prune '
 
 
-def page(found: Found) -> str:
+def sections(found: Found) -> list[Section]:
+    """Return the sections of all artifacts whose kind is known, in the page's order.
+
+    Raises:
+        EmoPruneError: an artifact contradicts itself, or none is of a known kind.
+    """
+    everything = [one.value for one in found.artifacts]
+    shown: list[Section] = []
+    for kind, render in KINDS.items():
+        artifacts: list[Artifact[Any]] = [
+            one for one in found.artifacts if isinstance(one.value, kind)
+        ]
+        # What was compared comes first, then all by name: sorting is stable.
+        artifacts.sort(key=lambda one: not getattr(one.value, "comparison", None))
+        if kind is Results:
+            shown += together_sections(artifacts)
+        shown += [render(one, everything) for one in artifacts]
+    if not shown:
+        raise ReportError(
+            "no artifact is of a kind that can be shown",
+            where=", ".join(one.name for one in found.artifacts),
+            got=", ".join(sorted(set(_schemas(found.artifacts))))
+            or "nothing of itself",
+            expected=", ".join(kind.__name__ for kind in KINDS),
+            hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
+        )
+    return list(_told_apart(shown))
+
+
+def page(found: Found, shown: Sequence[Section] = ()) -> str:
     """Return the HTML page of some artifacts; the same ones, the same text.
+
+    shown: their `sections`, if they are made already.
 
     Nothing is loaded, and the page forbids it: style and script are known by their
     hashes, so that text which found its way in could not run.
 
     Raises:
-        EmoPruneError: an artifact breaks its schema.
+        EmoPruneError: an artifact contradicts itself, or none is of a known kind.
     """
-    shown = sections(found.artifacts)
+    shown = shown or sections(found)
     style, script = "".join(map(_resource, _STYLES)), _resource("page.js")
     head = tag(
         "head",
@@ -38,7 +98,7 @@ def page(found: Found) -> str:
         ),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="generator", content=f"emo-prune {emo_prune.__version__}"),
+        tag("meta", name="generator", content=f"emo-prune {__version__}"),
         tag("title", f"{found.name}: emo-prune report"),
         tag("style", Markup(style)),
     )
@@ -46,7 +106,7 @@ def page(found: Found) -> str:
         "body",
         tag("header", tag("h1", found.name), _contents(shown)),
         tag("main", *(one.to_html(_anchor(n)) for n, one in enumerate(shown))),
-        tag("footer", *_rest(not_shown(found.artifacts)), _signature()),
+        tag("footer", *_not_shown(found.artifacts), _signature()),
         tag("script", Markup(script)),
     )
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
@@ -59,6 +119,14 @@ def is_page(file: Path) -> bool:
             return _BEGINNING in text.read(2000)
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _told_apart(shown: Sequence[Section]) -> Iterator[Section]:
+    """Yield the sections; titles that several share say of which file they are."""
+    titles = Counter(one.title for one in shown)
+    for one in shown:
+        alone = titles[one.title] == 1
+        yield one if alone else replace(one, title=f"{one.title} ({one.source})")
 
 
 def _policy(style: str, script: str) -> str:
@@ -80,6 +148,7 @@ def _anchor(place: int) -> str:
 
 
 def _contents(shown: Sequence[Section]) -> Markup | None:
+    """Return each section's title and what it comes to; one section says so itself."""
     if len(shown) < 2:
         return None
     entries = (
@@ -88,19 +157,30 @@ def _contents(shown: Sequence[Section]) -> Markup | None:
             tag("a", one.title, href=f"#{_anchor(n)}"),
             " ",
             tag("small", one.source),
+            tag("p", unbroken(one.result)),
         )
         for n, one in enumerate(shown)
     )
     return tag("nav", tag("ol", *entries), aria_label="Contents")
 
 
-def _rest(others: Sequence[Artifact]) -> list[Markup]:
-    if not others:
+def _not_shown(artifacts: Iterable[Artifact[object]]) -> list[Markup]:
+    entries = [
+        tag("li", f"{one.name} ({one.value.schema})")
+        for one in artifacts
+        if isinstance(one.value, Unknown)
+    ]
+    if not entries:
         return []
-    entries = (tag("li", f"{one.name} ({one.schema})") for one in others)
     return [note("Found, but of a kind that is not shown:"), tag("ul", *entries)]
 
 
+def _schemas(artifacts: Iterable[Artifact[object]]) -> Iterator[str]:
+    for one in artifacts:
+        if isinstance(one.value, Unknown):
+            yield one.value.schema
+
+
 def _signature() -> Markup:
-    text = f"Made by emo-prune {emo_prune.__version__} from the files named above."
+    text = f"Made by emo-prune {__version__} from the files named above."
     return joined(note(text))

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from emo_prune.evaluation import Flip, Results, flips
-from emo_prune.reports.page.artifacts import Artifact
-from emo_prune.reports.page.cells import code
-from emo_prune.reports.page.figures import SAME_PROMPTS
-from emo_prune.reports.page.markup import Markup, tag
-from emo_prune.reports.page.questions import questions_of
-from emo_prune.reports.page.samples import SCHEMA as SAMPLES
-from emo_prune.reports.page.tables import details, note, table
+from emo_prune.evaluation import Comparison, Flip, Results, flips
+from emo_prune.reports.page.beside import FlippedQuestions, Questions
+from emo_prune.reports.page.comparison import same_prompts
+from emo_prune.reports.page.markup import Markup, code, details, note, table, tag
 
 _UNKNOWN = (
-    "Which questions flipped is known where the file of `emo-prune eval --samples`, or "
-    "the baseline's own results on the same prompts, lie in the same folder."
+    "Which questions flipped is known where the file that `eval` writes of them "
+    "(samples), or the baseline's own results on the same prompts, lie in the same "
+    "folder."
 )
 _WHERE = ("category", "lm-eval task", "document")
 _ANSWERS = ("answer", "the baseline's")
@@ -24,20 +20,24 @@ _ASKED = ("question", "right answer")
 _UNASKED = ("not known", "not known")
 
 
-def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> list[Markup]:
+def flips_part(
+    results: Results, compared: Comparison, beside: Sequence[object]
+) -> list[Markup]:
     """Return the questions lost and won, or how to come to know them."""
-    count = _count(artifact.value)
+    count = _count(compared)
     if not count:
         return [] if count is None else [note("No question flipped.")]
-    results = Results.from_value(artifact.value, artifact.name)
-    found = _from_samples(artifact.value, results, beside)
+    found = _from_samples(results, compared, beside)
     if found is None:
-        found = _from_baseline(artifact.value, results, beside)
+        found = _from_baseline(results, compared, beside)
     if found is None:
         return [note(_UNKNOWN)]
     lost = sum(flip.change == "lost" for flip in found)
     summary = f"Questions that flipped: {lost} lost, {len(found) - lost} won"
-    asked = questions_of(beside)
+    asked: dict[str, tuple[str, str]] = {}
+    for one in beside:
+        if isinstance(one, Questions):
+            asked |= one.asked
     known = any(flip.document_sha256 in asked for flip in found)
     columns = ("change", *(_ASKED if known else ()), *_ANSWERS, *_WHERE)
     rows = [
@@ -56,54 +56,51 @@ def flips_part(artifact: Artifact, beside: Sequence[Artifact]) -> list[Markup]:
 
 
 def _from_samples(
-    value: Any, results: Results, beside: Sequence[Artifact]
+    results: Results, compared: Comparison, beside: Sequence[object]
 ) -> list[Flip] | None:
     """Return the flips of samples files that are of these results, if there are any.
 
     They are if the two models are, the questions are there with that score, and they
     are as many as the comparison counts: a file of an earlier evaluation is none.
     """
-    sides = (results.model, value["comparison"]["baseline"])
+    sides = (results.model, compared.baseline)
     scores = {
         (task.name, question.document_sha256, question.score)
         for task in results.tasks
         for question in task.questions
     }
     found = [
-        Flip(**flip)
+        flip
         for one in beside
-        if one.schema == SAMPLES
-        for flip in one.value["flips"].get(sides, ())
-        if (flip["task"], flip["document_sha256"], float(flip["change"] == "won"))
-        in scores
+        if isinstance(one, FlippedQuestions)
+        for flip in one.flips.get(sides, ())
+        if (flip.task, flip.document_sha256, float(flip.change == "won")) in scores
     ]
-    return found if len(found) == _count(value) else None
+    return found if len(found) == _count(compared) else None
 
 
-def _count(value: Any) -> int | None:
+def _count(compared: Comparison) -> int | None:
     """Return how many flips the comparison counts; None if no answer can be right."""
     counts = [
-        found[change]
-        for found in value["comparison"]["categories"]
-        for change in ("lost", "won")
-        if found[change] is not None
+        count
+        for found in compared.categories
+        for count in (found.lost, found.won)
+        if count is not None
     ]
     return sum(counts) if counts else None
 
 
 def _from_baseline(
-    value: Any, results: Results, beside: Sequence[Artifact]
+    results: Results, compared: Comparison, beside: Sequence[object]
 ) -> list[Flip] | None:
     """Return the flips against the baseline's own results, if those are there."""
-    for artifact in beside:
-        other = artifact.value
+    for one in beside:
         if (
-            artifact.schema == Results.schema
-            and other.get("model") == value["comparison"]["baseline"]
-            and all(other.get(key) == value[key] for key in SAME_PROMPTS)
+            isinstance(one, Results)
+            and one.model == compared.baseline
+            and same_prompts(one) == same_prompts(results)
         ):
-            baseline = Results.from_value(artifact.value, artifact.name)
-            return list(flips(results, baseline))
+            return list(flips(results, one))
     return None
 
 

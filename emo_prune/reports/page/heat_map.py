@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emo_prune.reports.page.axis import Axis, coordinate, tick_label
 from emo_prune.reports.page.markup import Markup, tag
-from emo_prune.reports.page.picture import Picture, words
+from emo_prune.reports.page.picture import (
+    Axis,
+    Picture,
+    coordinate,
+    text,
+    tick_label,
+)
 
 _LEFT, _ROW = 34.0, 14.0
 _NARROW, _WIDE = 326.0, 896.0  # of the cells: on a phone; of many experts, elsewhere
@@ -24,7 +29,7 @@ class HeatRow:
     use: Sequence[float] | None = None
 
 
-def heat_map(name: str, title: str, rows: Sequence[HeatRow], words_: str) -> Picture:
+def heat_map(name: str, title: str, rows: Sequence[HeatRow], words: str) -> Picture:
     """Return a cell for each expert of each layer, kept ones in colour.
 
     Where `use` is known it gives the shade, of dropped ones in grey.
@@ -38,7 +43,7 @@ def heat_map(name: str, title: str, rows: Sequence[HeatRow], words_: str) -> Pic
     bottom = _ROW * len(rows) + 13
     axis = Axis(-0.5, experts - 0.5, _LEFT, _LEFT + width)
     shapes += [
-        words(axis.place(tick), bottom, tick_label(tick), anchor="middle")
+        text(axis.place(tick), bottom, tick_label(tick), anchor="middle")
         for tick in axis.ticks(8)
         if tick == int(tick)
     ]
@@ -49,7 +54,7 @@ def heat_map(name: str, title: str, rows: Sequence[HeatRow], words_: str) -> Pic
         height=bottom + 5,
         shapes=shapes,
         kind="map" if experts <= 64 else "map wide",
-        words=words_,
+        words=words,
     )
 
 
@@ -57,7 +62,7 @@ def _row(row: HeatRow, place: int, cell: float) -> list[Markup]:
     top = _ROW * place
     width = cell * row.num_experts
     shapes = [
-        words(_LEFT - 5, coordinate(top + 10), row.layer, anchor="end"),
+        text(_LEFT - 5, top + 10, row.layer, anchor="end"),
         tag("rect", x=_LEFT, y=top, width=coordinate(width), height=_ROW - 1,
             class_="gone"),
     ]  # fmt: skip

@@ -28,3 +28,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// What is wider than its place says so, and can be moved by keys.
+for (const box of document.querySelectorAll(".scroll")) {
+  new ResizeObserver(() => {
+    const cut = box.scrollWidth > box.clientWidth + 1;
+    box.classList.toggle("cut", cut);
+    if (cut) box.tabIndex = 0; else box.removeAttribute("tabindex");
+  }).observe(box);
+}

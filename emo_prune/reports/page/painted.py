@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import emo_prune
-from emo_prune.errors import ReportError
+from emo_prune.errors import Parameter, ReportError
+from emo_prune.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -32,7 +32,7 @@ def refuse_without_painter() -> None:
     except ImportError:
         raise ReportError(
             "PNG needs matplotlib, which is not installed",
-            where="--png",
+            where=Parameter("png"),
             hint="pip install 'emo-prune[plots]', or take the SVG files alone",
         ) from None
 
@@ -59,7 +59,7 @@ def painted(svg: str) -> bytes:
             file,
             format="png",
             dpi=_PER_INCH * _SCALE,
-            metadata={"Software": f"emo-prune {emo_prune.__version__}"},
+            metadata={"Software": f"emo-prune {__version__}"},
         )
     return file.getvalue()
 

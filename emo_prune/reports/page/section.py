@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from emo_prune.reports.page.artifacts import Artifact
 from emo_prune.reports.page.markup import Markup, tag
@@ -15,12 +16,13 @@ from emo_prune.reports.page.picture import Picture
 class Section:
     """A titled part of the page.
 
-    source: the name of the artifact it shows.
-    headline: the few figures that matter most, each with its name.
+    source: the name of the artifact it shows. result: what it comes to, in one
+    sentence. headline: the few figures that matter most, each with its name.
     """
 
     title: str
     source: str
+    result: str
     headline: Sequence[tuple[str, Markup]]
     body: Sequence[Markup | Picture]
 
@@ -38,10 +40,16 @@ class Section:
         return tag(
             "section",
             tag("h2", self.title, " ", tag("small", self.source)),
+            tag("p", unbroken(self.result), class_="result"),
             tag("div", *tiles, class_="tiles"),
             *_laid_out(self.body),
             id=anchor,
         )
+
+
+def unbroken(sentence: str) -> str:
+    """Return a sentence whose figures stay on the line of their unit."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _laid_out(body: Sequence[Markup | Picture]) -> Iterator[Markup]:
@@ -54,5 +62,5 @@ def _laid_out(body: Sequence[Markup | Picture]) -> Iterator[Markup]:
             yield from (one for one in parts if isinstance(one, Markup))
 
 
-Render = Callable[[Artifact, Sequence[Artifact]], Section]
-"""Makes the section of an artifact; the second argument is all that is on the page."""
+Render = Callable[[Artifact[Any], Sequence[object]], Section]
+"""Makes the section of an artifact; the second argument is what all of them hold."""

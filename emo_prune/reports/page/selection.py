@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from emo_prune.errors import ReportError
+from emo_prune.errors import Command, ReportError
 from emo_prune.reports.page.artifacts import Artifact
-from emo_prune.reports.page.cells import NONE, decimals, number, share
+from emo_prune.reports.page.beside import ExpertUse
 from emo_prune.reports.page.heat_map import HeatRow, heat_map
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
-from emo_prune.reports.page.markup import Markup
+from emo_prune.reports.page.markup import (
+    NONE,
+    Markup,
+    decimals,
+    details,
+    facts,
+    note,
+    number,
+    share,
+    table,
+)
 from emo_prune.reports.page.picture import Picture
-from emo_prune.reports.page.scores import use_by_layer
 from emo_prune.reports.page.section import Section
-from emo_prune.reports.page.tables import details, facts, note, table
-from emo_prune.selection import LayerSelection, Selection, selection_from_json
+from emo_prune.selection import LayerSelection, Selection
 
 _COLUMNS = (
     "layer",
@@ -32,36 +40,41 @@ _WORDS = (
 )
 
 
-def selection_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section:
+def selection_section(
+    artifact: Artifact[Selection], beside: Sequence[object]
+) -> Section:
     """Return what was kept per layer, how much of the routing that is, and why.
 
     Raises:
-        BadSelection, ReportError: it breaks its schema, or keeps what is not there.
+        ReportError: it keeps what is not there.
     """
-    selection = selection_from_json(dict(artifact.value), artifact.name)
+    selection = artifact.value
     _refuse_unknown_experts(selection, artifact.name)
-    model, budget = selection.model, selection.budget
+    calibration = selection.calibration
     return Section(
-        title=f"Selection: {model['name']} for {selection.calibration['task']}, "
-        f"by {selection.method['score']}",
+        title=f"Selection: {selection.model.name} for {calibration.task}, "
+        f"by {selection.method.score}",
         source=artifact.name,
+        result=_result(selection),
         headline=list(_headline(selection)),
         body=[
-            _map(selection, use_by_layer(selection, beside)),
+            _map(selection, _use(selection, beside)),
             _over_layers(selection.layers),
             _table(selection.layers),
             note(_WORDS),
             details("Which experts stay", _kept(selection.layers)),
             details("How they were chosen", facts({
-                "score": dict(selection.method),
-                "budget": dict(budget),
-                "calibration": _without_documents(selection),
+                "score": selection.method.to_dict(),
+                "budget": selection.budget.to_dict(),
+                "calibration": {
+                    **calibration.to_dict(), "documents": len(calibration.documents)
+                },
             })),
             details("Provenance", facts({
                 "sha256 of the file": artifact.sha256,
                 "sha256 of the selection": selection.sha256,
-                "model": dict(model),
-                "versions": dict(selection.versions),
+                "model": selection.model.to_dict(),
+                "versions": selection.versions,
             })),
         ],
     )  # fmt: skip
@@ -69,20 +82,38 @@ def selection_section(artifact: Artifact, beside: Sequence[Artifact]) -> Section
 
 def _refuse_unknown_experts(selection: Selection, name: str) -> None:
     for layer in selection.layers:
-        if max(layer.kept) >= selection.model["num_experts"]:
+        if max(layer.kept) >= selection.model.num_experts:
             raise ReportError(
                 "a selection keeps an expert that its model does not have",
                 where=f"{name}, layer {layer.layer}",
                 got=f"expert {max(layer.kept)}",
-                expected=f"0 to {selection.model['num_experts'] - 1}",
-                hint="run select again, or mend the file",
+                expected=f"0 to {selection.model.num_experts - 1}",
+                hint=("run ", Command("select"), " again, or mend the file"),
             )
 
 
+def _result(selection: Selection) -> str:
+    """Say in one sentence how concentrated the routing is on what was kept."""
+    model, layers = selection.model, selection.layers
+    kept, shared = selection.budget.num_experts, model.num_shared_experts
+    picks = _mean(x.retained_picks for x in layers)
+    effective = _mean(x.effective_experts for x in layers)
+    found = (
+        f"{kept:,} of {model.num_experts:,} experts in each layer hold "
+        f"{100 * picks:.1f} % of the router's picks on {selection.calibration.task}"
+    )
+    routed, whole = kept - shared, model.num_experts - shared
+    if 0 < routed < whole:
+        found += f", {picks * whole / routed:.1f} times an even share"
+    return f"{found}; the picks spread over {effective:.1f} effective experts."
+
+
 def _headline(selection: Selection) -> Iterator[tuple[str, Markup]]:
-    budget, layers = selection.budget, selection.layers
-    kept, whole = budget["num_experts"], selection.model["num_experts"]
-    yield f"of {whole:,} experts kept", number(kept)
+    layers = selection.layers
+    yield (
+        f"of {selection.model.num_experts:,} experts kept",
+        number(selection.budget.num_experts),
+    )
     yield "of the picks kept (mean)", share(_mean(x.retained_picks for x in layers))
     yield "of the mass kept (mean)", share(_mean(x.retained_mass for x in layers))
     stable = [x.stability for x in layers if x.stability is not None]
@@ -95,8 +126,29 @@ def _mean(values: Iterable[float]) -> float:
     return sum(found) / len(found)
 
 
+def _use(
+    selection: Selection, beside: Sequence[object]
+) -> Mapping[int, Sequence[float]]:
+    """Return how much experts are used, by the scores that a selection was made of.
+
+    Empty without them.
+    """
+    for one in beside:
+        if (
+            isinstance(one, ExpertUse)
+            and one.model == selection.model
+            and one.calibration == selection.calibration
+        ):
+            return {
+                layer: use
+                for layer, use in one.by_layer.items()
+                if len(use) == selection.model.num_experts
+            }
+    return {}
+
+
 def _map(selection: Selection, use: Mapping[int, Sequence[float]]) -> Picture:
-    experts = selection.model["num_experts"]
+    experts = selection.model.num_experts
     rows = [
         HeatRow(
             layer=layer.layer,
@@ -125,7 +177,9 @@ def _over_layers(layers: Sequence[LayerSelection]) -> Picture:
     stable = [Point(x.layer, x.stability) for x in layers if x.stability is not None]
     if stable:
         lines.append(Line("stability", stable))
-    title = "Shares kept, and stability, by layer"
+    title = (
+        "Shares kept, and stability, by layer" if stable else "Shares kept, by layer"
+    )
     return line_plot("layers", title, lines, Frame(x_title="layer"))
 
 
@@ -155,10 +209,3 @@ def _table(layers: Sequence[LayerSelection]) -> Markup:
 def _kept(layers: Sequence[LayerSelection]) -> Markup:
     rows = [(number(x.layer), ", ".join(map(str, x.kept))) for x in layers]
     return table("Original numbers of the kept experts", ("layer", "kept"), rows)
-
-
-def _without_documents(selection: Selection) -> dict[str, object]:
-    """Return the calibration; of its documents only how many there are."""
-    calibration = dict(selection.calibration)
-    calibration["documents"] = len(calibration["documents"])
-    return calibration

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from emo_prune.reports.page.comparison import bounds_of
 from emo_prune.reports.page.dot_plot import Dot, dot_plot
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
-from emo_prune.reports.page.picture import Picture
-from emo_prune.reports.swept import (
+from emo_prune.reports.page.picture import Interval, Picture
+from emo_prune.reports.sweep import (
+    best_budget,
     chosen_on,
     half_interval,
     last_size,
@@ -17,21 +19,18 @@ from emo_prune.reports.swept import (
     on_frontier,
     row_label,
     sizes_of,
-    smallest,
     task_names,
     task_scale,
 )
-from emo_prune.sweeps.document import Cell, Row, Sweep
+from emo_prune.sweeps import Cell, Row, Sweep
 
 _BARS = "Bars are 95 % intervals of the mean."
-_APART = " Marks of one size stand a little apart, so that none covers another."
 _PAIRED = (
     "Bars are paired 95 % intervals, question by question: with one that crosses the "
     "line nothing may be lost."
 )
-_EDGE = " The broad line is the frontier: nothing does better with as few bytes."
-_DOTS = "Bars are 95 % intervals. Hollow dots are the full model."
-_SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"), (1, "bytes"))
+_EDGE = "frontier: nothing does better with as few bytes"
+_SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 
 Place = Callable[[float, Cell], Point]
 
@@ -54,20 +53,25 @@ def sweep_plots(sweep: Sweep) -> list[Picture]:
 
 def _by_share(sweep: Sweep, full: Cell) -> Iterator[Picture]:
     """Yield the mean, and what is lost of it, against the share of experts kept."""
+    lines = _by_score(sweep, _value_of(sweep), _share_of)
+    if not lines:
+        return
     ticks = {
         _log_share(sweep, budget.num_experts): _percent(sweep, budget.num_experts)
         for budget in sweep.budgets
     }
-    ticks[0.0] = "all"
-    value = _value_of(sweep)
-    level = (value(0.0, full).y, "full model")
     frame = Frame(
-        x_title="experts kept", ticks=ticks, level=level, words=_BARS + _APART
+        x_title="experts kept",
+        ticks=ticks,
+        level=(_value_of(sweep)(0.0, full).y, "full model"),
+        bounds=_bounds(sweep),
+        bars=_BARS,
     )
     title = f"{_mean(sweep)} by experts kept{chosen_on(sweep)}"
-    yield line_plot("share", title, _by_score(sweep, value, _share_of), frame)
-    level = (0.0, "no difference")
-    frame = Frame(x_title="experts kept", ticks=ticks, level=level, words=_PAIRED)
+    yield line_plot("share", title, lines, frame)
+    frame = Frame(
+        x_title="experts kept", ticks=ticks, level=(0.0, "no difference"), bars=_PAIRED
+    )
     unit = "points" if mean_scale(sweep) > 1 else metrics_of(sweep)
     title = f"Difference from the full model, in {unit}, by experts kept"
     lines = _by_score(sweep, _change_of, _share_of)
@@ -77,17 +81,17 @@ def _by_share(sweep: Sweep, full: Cell) -> Iterator[Picture]:
 def _by_bytes(sweep: Sweep) -> Iterator[Picture]:
     """Yield the mean against the bytes on disk, with the frontier."""
     value = _value_of(sweep)
-    size, unit = next(one for one in _SIZES if sweep.full.num_bytes >= one[0])
-    alone = [("full model", sweep.full), *((row.model, row) for row in sweep.others)]
+    units = (one for one in _SIZES if sweep.full.num_bytes >= one[0])
+    size, unit = next(units, (1, "bytes"))
+    rows = [sweep.full, *last_size(sweep), *sweep.others]
     lines = [
         *_by_score(sweep, value, lambda _, row: row.num_bytes / size),
         *(
-            Line(name, [value(row.num_bytes / size, row.mean)])
-            for name, row in alone
+            Line(row_label(sweep, row), [value(row.num_bytes / size, row.mean)])
+            for row in (sweep.full, *sweep.others)
             if row.mean is not None
         ),
     ]
-    rows = [sweep.full, *last_size(sweep), *sweep.others]
     best = [
         value(row.num_bytes / size, row.mean)
         for row in rows
@@ -96,8 +100,9 @@ def _by_bytes(sweep: Sweep) -> Iterator[Picture]:
     frame = Frame(
         x_title=f"{unit} of weights",
         whole=False,
-        edge=_line("frontier", best).points,
-        words=_BARS + _APART + _EDGE,
+        edge=_line(_EDGE, best),
+        bounds=_bounds(sweep),
+        bars=_BARS,
     )
     title = f"{_mean(sweep)} by size on disk{chosen_on(sweep)}"
     yield line_plot("frontier", title, lines, frame)
@@ -109,10 +114,16 @@ def _by_calibration(sweep: Sweep, full: Cell) -> Iterator[Picture]:
         return
     value = _value_of(sweep)
     counts = _examples(sweep)
-    ticks = {math.log2(count): str(size) for size, count in counts.items()}
-    level = (value(0.0, full).y, "full model")
+    ticks: dict[float, str] = {}
+    for size, count in counts.items():
+        place = math.log2(count)
+        ticks[place] = f"{ticks[place]}, {size}" if place in ticks else str(size)
     frame = Frame(
-        x_title="calibration examples", ticks=ticks, level=level, words=_BARS + _APART
+        x_title="calibration examples",
+        ticks=ticks,
+        level=(value(0.0, full).y, "full model"),
+        bounds=_bounds(sweep),
+        bars=_BARS,
     )
     for budget in sweep.budgets:
         lines = []
@@ -132,14 +143,17 @@ def _by_calibration(sweep: Sweep, full: Cell) -> Iterator[Picture]:
 
 
 def _by_task(sweep: Sweep) -> Iterator[Picture]:
-    """Yield each task's figure at the smallest budget."""
-    row = smallest(sweep)
-    if row is None:
+    """Yield each task's figure at the best budget."""
+    found = best_budget(sweep)
+    if found is None:
         return
-    dots = []
+    row, _ = found
+    dots, values, scales = [], [], []
     for i, name in enumerate(task_names(sweep)):
         scale, cell, whole = task_scale(sweep, i), row.cells[i], sweep.full.cells[i]
         point = _scaled(0.0, cell, scale)
+        values += [cell.value, whole.value]
+        scales.append(scale)
         dots.append(
             Dot(
                 label=name,
@@ -151,7 +165,14 @@ def _by_task(sweep: Sweep) -> Iterator[Picture]:
         )
     metric = f"{metrics_of(sweep).capitalize()}{_unit(sweep)}"
     title = f"{metric} by task with {row_label(sweep, row, sized=False)}"
-    yield dot_plot("tasks", title + chosen_on(sweep), dots, _DOTS)
+    yield dot_plot(
+        "tasks",
+        title + chosen_on(sweep),
+        dots,
+        bars="Bars are 95 % intervals.",
+        words="Hollow dots are the full model.",
+        bounds=bounds_of(values, min(scales)),
+    )
 
 
 def _by_score(
@@ -186,17 +207,22 @@ def _change_of(x: float, cell: Cell) -> Point:
     return Point(x, cell.difference or 0.0, cell.interval)
 
 
+def _bounds(sweep: Sweep) -> Interval | None:
+    means = [row.mean.value for row in sweep.rows if row.mean is not None]
+    return bounds_of(means, mean_scale(sweep))
+
+
 def _share_of(sweep: Sweep, row: Row) -> float:
     return _log_share(sweep, row.num_experts or 1)
 
 
 def _log_share(sweep: Sweep, num_experts: int) -> float:
     """Return the share kept, halvings being steps."""
-    return math.log2(num_experts / sweep.model["num_experts"])
+    return math.log2(num_experts / sweep.model.num_experts)
 
 
 def _percent(sweep: Sweep, num_experts: int) -> str:
-    return f"{100 * num_experts / sweep.model['num_experts']:.3g} %"
+    return f"{100 * num_experts / sweep.model.num_experts:.3g} %"
 
 
 def _examples(sweep: Sweep) -> Mapping[str | None, float]:
@@ -205,6 +231,7 @@ def _examples(sweep: Sweep) -> Mapping[str | None, float]:
         size: sum(counts) / len(counts)
         for size in sizes_of(sweep)
         if (counts := [c.num_examples for c in sweep.calibrations if c.size == size])
+        and any(counts)
     }
 
 

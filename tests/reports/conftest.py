@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 
 from emo_prune.cli import main
-from emo_prune.reports.page import find_artifacts, page
+from emo_prune.reports.page import Picture, find_artifacts, page, sections
 from tests.cli.conftest import MADE_UP
 from tests.tiny_models import save_tiny
 
 Edit = Callable[[str, Callable[[dict[str, Any]], object]], None]
+REAL = Path(__file__).resolve().parents[2] / "benchmarks/results/sweep.json"
+Edited = Callable[[Callable[[dict[str, Any]], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the commands wrote: a selection, an export, and two results."""
-    work = tmp_path_factory.mktemp("road")
+    work = tmp_path_factory.mktemp("outputs")
     save_tiny(work / "tiny-emo", "emo")
     for name, rows in (("calibration", MADE_UP[::2]), ("questions", MADE_UP[1::2])):
         text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -41,9 +43,9 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(road: Path, tmp_path: Path) -> Path:
-    """A copy of the road that a test may change."""
-    return Path(shutil.copytree(road, tmp_path / "calibration"))
+def folder(outputs: Path, tmp_path: Path) -> Path:
+    """A copy of the outputs that a test may change."""
+    return Path(shutil.copytree(outputs, tmp_path / "calibration"))
 
 
 @pytest.fixture
@@ -62,3 +64,28 @@ def edit(folder: Path) -> Edit:
 def html_of(path: Path) -> str:
     """Return the page of an artifact or a folder."""
     return page(find_artifacts(path))
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Edited:
+    """Write the real sweep with a change, and return the file."""
+
+    def write(how: Callable[[dict[str, Any]], object]) -> Path:
+        value = json.loads(REAL.read_text())
+        how(value)
+        file = tmp_path / "sweep.json"
+        file.write_text(json.dumps(value))
+        return file
+
+    return write
+
+
+def pictures(path: Path) -> dict[str, Picture]:
+    """Return the pictures of a page by name."""
+    found = sections(find_artifacts(path))
+    return {picture.name: picture for one in found for picture in one.pictures}
+
+
+def one_size(value: dict[str, Any]) -> None:
+    """Leave the subsets of one size of calibration."""
+    value["subsets"] = [row for row in value["subsets"] if row["calibration"] == "40"]

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +14,10 @@ from rich.console import Console
 
 from emo_prune.errors import ReportError
 from emo_prune.reports.page import find_artifacts
-from emo_prune.reports.page.kinds import sections
-from emo_prune.reports.page.picture import Picture
 from emo_prune.reports.sweep import sweep_tables
 from emo_prune.sweeps import Sweep
-from tests.report.conftest import html_of
-from tests.report.test_page import Reader, numbers
-
-REAL = Path(__file__).resolve().parents[2] / "benchmarks/results/sweep.json"
-Edited = Callable[[Callable[[dict[str, Any]], object]], Path]
-
-
-@pytest.fixture
-def edited(tmp_path: Path) -> Edited:
-    """Write the real sweep with a change, and return the file."""
-
-    def write(how: Callable[[dict[str, Any]], object]) -> Path:
-        value = json.loads(REAL.read_text())
-        how(value)
-        file = tmp_path / "sweep.json"
-        file.write_text(json.dumps(value))
-        return file
-
-    return write
-
-
-def pictures(path: Path) -> dict[str, Picture]:
-    (section,) = sections(find_artifacts(path).artifacts)
-    return {picture.name: picture for picture in section.pictures}
-
-
-def one_size(value: dict[str, Any]) -> None:
-    """Leave the subsets of one size of calibration."""
-    value["subsets"] = [row for row in value["subsets"] if row["calibration"] == "40"]
+from tests.reports.conftest import REAL, Edited, html_of, one_size, pictures
+from tests.reports.test_page import Reader, numbers
 
 
 def test_reading_a_sweep_and_writing_it_gives_the_same_bytes() -> None:
@@ -94,7 +64,8 @@ def test_the_frontier_is_that_of_the_terminal(edited: Edited) -> None:
 def test_more_accuracy_is_drawn_higher_and_more_bytes_further_right() -> None:
     value = json.loads(REAL.read_text())
     drawn = "".join(pictures(REAL)["frontier"].shapes)
-    circles = re.findall(r'<circle cx="([^"]+)" cy="([^"]+)" r="4"', drawn)
+    drawn = drawn[: drawn.index("</g>", drawn.rindex("<g>"))]  # without the legend
+    circles = re.findall(r'<circle cx="([^"]+)" cy="([^"]+)" [^>]*"mark[34]"', drawn)
     points = [
         (row["num_bytes"], row["mean"]["value"])
         for row in [value["full"], *value["others"]]
@@ -147,11 +118,11 @@ def test_a_row_without_a_cell_for_each_task_is_named(edited: Edited) -> None:
 
 
 def test_a_folder_with_a_sweep_shows_it_and_not_its_finished_cells(
-    road: Path, tmp_path: Path
+    outputs: Path, tmp_path: Path
 ) -> None:
     shutil.copy(REAL, tmp_path)
     state = tmp_path / "sweep.json.state"
     state.mkdir()
-    shutil.copy(road / "results.json", state)
+    shutil.copy(outputs / "results.json", state)
     (artifact,) = find_artifacts(tmp_path).artifacts
     assert artifact.name == "sweep.json"

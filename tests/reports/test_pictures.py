@@ -12,18 +12,17 @@ from xml.etree import ElementTree
 import pytest
 
 from emo_prune.errors import ReportError
-from emo_prune.reports.page import find_artifacts, picture_files
-from tests.report.conftest import Edit
-from tests.report.test_page import HOSTILE, PRETRAINED
-from tests.report.test_sweep_page import REAL
+from emo_prune.reports.page import find_artifacts, picture_files, sections
+from tests.reports.conftest import REAL, Edit
+from tests.reports.test_page import HOSTILE, PRETRAINED
 
 
 def files(path: Path, *, png: bool = False) -> dict[str, str | bytes]:
-    return dict(picture_files(find_artifacts(path), png=png))
+    return dict(picture_files(sections(find_artifacts(path)), png=png))
 
 
-def test_a_picture_is_named_by_its_artifact_and_what_it_shows(road: Path) -> None:
-    assert list(files(road)) == [
+def test_a_picture_is_named_by_its_artifact_and_what_it_shows(outputs: Path) -> None:
+    assert list(files(outputs)) == [
         "results-models.svg",
         "results-categories.svg",
         "results-difference.svg",
@@ -67,12 +66,12 @@ def test_names_that_become_alike_do_not_replace_one_another(
     assert {"a-b-categories.svg", "a-b-categories-2.svg"} <= names.keys()
 
 
-@pytest.mark.parametrize("path", [REAL, PRETRAINED, "road"])
+@pytest.mark.parametrize("path", [REAL, PRETRAINED, "outputs"])
 def test_a_png_has_two_dots_for_each_unit_and_is_the_same_again(
-    road: Path, path: Path | str
+    outputs: Path, path: Path | str
 ) -> None:
     pytest.importorskip("matplotlib")
-    where = road if isinstance(path, str) else path
+    where = outputs if isinstance(path, str) else path
     found = files(where, png=True)
     assert files(where, png=True) == found
     for name, data in found.items():
@@ -103,9 +102,9 @@ def test_without_matplotlib_png_is_refused_and_svg_is_not(
     assert "plots" in caught.value.hint
 
 
-def test_the_numbers_beside_the_dots_are_those_of_the_results(road: Path) -> None:
-    results = json.loads((road / "results.json").read_text())
-    text = str(files(road / "results.json")["results-difference.svg"])
+def test_the_numbers_beside_the_dots_are_those_of_the_results(outputs: Path) -> None:
+    results = json.loads((outputs / "results.json").read_text())
+    text = str(files(outputs / "results.json")["results-difference.svg"])
     head = results["comparison"]["headline"]
     low, high = head["interval"]
     assert f"{head['difference']:+.2f} ({low:+.2f} to {high:+.2f})" in text

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from emo_prune.cli import main
-from emo_prune.errors import ReportError
+from emo_prune.errors import EmoPruneError
 from tests.cli.conftest import MADE_UP
 from tests.evaluation.tiny import byte_tokenizer
-from tests.report.conftest import html_of
-from tests.report.test_page import Reader, numbers
+from tests.reports.conftest import html_of
+from tests.reports.test_hostile_artifacts import assert_shown_or_named
+from tests.reports.test_page import Reader, numbers
 from tests.tiny_emoe import dense_model
 
 
@@ -99,5 +100,19 @@ def test_a_carving_that_breaks_its_schema_is_named(
     carved: Path, tmp_path: Path, name: str, value: Any
 ) -> None:
     file = edited(carved, tmp_path / "carving.json", lambda v: v.update({name: value}))
-    with pytest.raises(ReportError, match=r"carving\.json"):
+    with pytest.raises(EmoPruneError, match=r"carving\.json"):
         html_of(file)
+
+
+def test_any_value_in_a_carving_ends_in_a_page_or_a_named_error(
+    carved: Path, tmp_path: Path
+) -> None:
+    assert_shown_or_named(tmp_path / "carving.json", record(carved))
+
+
+def test_a_carving_says_what_it_saves(carved: Path) -> None:
+    value = record(carved)
+    saved = 100 * value["ffn_flops_per_token"] / value["dense_ffn_flops_per_token"]
+    text = html_of(carved / "carved/carving.json")
+    assert "2 of 3 layers of dense are 8 experts each" in text
+    assert f"a token picks 2: {saved:.1f}" in text

@@ -1,18 +1,24 @@
-"""A picture as an SVG file of its own, which needs no style sheet."""
+"""The pictures of a page as files of their own: SVG, and PNG of the same."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-import emo_prune
-from emo_prune.reports.page.axis import coordinate
 from emo_prune.reports.page.markup import Markup, tag
-from emo_prune.reports.page.picture import Picture, words
+from emo_prune.reports.page.painted import painted, refuse_without_painter
+from emo_prune.reports.page.picture import Picture, coordinate, text
+from emo_prune.reports.page.section import Section
+from emo_prune.version import __version__
+
+_MARK = b"emo-prune "
+_LONGEST = 100  # letters, of what a name says of the artifact
+_START = 300  # bytes; both formats name their program in them
 
 _FONT = 'system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif'
 _EDGE, _LINE = 12.0, 17.0
@@ -20,7 +26,38 @@ _LETTER = 7.2  # of the title, about
 _VARIABLE = re.compile(r"--([\w-]+):\s*([^;]+);")
 _RULE = re.compile(r"\.([\w-]+)\s*\{([^}]*)\}")
 _DECLARATION = re.compile(r"([\w-]+):\s*([^;]+);")
-SVG = "http://www.w3.org/2000/svg"
+_SVG = "http://www.w3.org/2000/svg"
+
+
+def picture_files(
+    sections: Sequence[Section], *, png: bool = False
+) -> Mapping[str, str | bytes]:
+    """Return each picture's files by name: SVG, and PNG too if that is asked for.
+
+    A name is made of the artifact's and the picture's own: `sweep-frontier.svg`.
+
+    Raises:
+        ReportError: PNG needs matplotlib.
+    """
+    if png:
+        refuse_without_painter()
+    files: dict[str, str | bytes] = {}
+    for section in sections:
+        for picture in section.pictures:
+            stem = _free(f"{_slug(section.source)}-{picture.name}", files)
+            files[f"{stem}.svg"] = svg = standalone(picture)
+            if png:
+                files[f"{stem}.png"] = painted(svg)
+    return files
+
+
+def is_picture(file: Path) -> bool:
+    """Tell whether a file is a picture that this made, and may so be made anew."""
+    try:
+        with file.open("rb") as data:
+            return _MARK in data.read(_START)
+    except OSError:
+        return False
 
 
 def standalone(picture: Picture) -> str:
@@ -32,7 +69,7 @@ def standalone(picture: Picture) -> str:
     top = _EDGE + _LINE * len(title) + 4
     width, height = picture.width + 2 * _EDGE, top + picture.height + _EDGE
     lines = (
-        words(_EDGE, coordinate(_EDGE + _LINE * n + 11), line, kind="heading")
+        text(_EDGE, _EDGE + _LINE * n + 11, line, kind="heading")
         for n, line in enumerate(title)
     )
     drawn = tag(
@@ -45,14 +82,29 @@ def standalone(picture: Picture) -> str:
         width=coordinate(width),
         height=coordinate(height),
         font_family=_FONT,
-        xmlns=SVG,
+        xmlns=_SVG,
     )
-    return f"<!-- emo-prune {emo_prune.__version__} -->\n{_resolved(drawn)}\n"
+    return f"<!-- emo-prune {__version__} -->\n{_resolved(drawn)}\n"
+
+
+def _slug(source: str) -> str:
+    """Return a name for files; folders, and what an export holds, are in it too."""
+    path, _, part = source.partition(", ")
+    whole = f"{PurePosixPath(path).with_suffix('')} {part}"
+    return re.sub(r"[^A-Za-z0-9]+", "-", whole).strip("-").lower()[:_LONGEST]
+
+
+def _free(stem: str, files: Mapping[str, object]) -> str:
+    """Return a stem that no other picture has."""
+    found, n = stem, 1
+    while f"{found}.svg" in files:
+        found, n = f"{stem}-{n + 1}", n + 1
+    return found
 
 
 def _resolved(drawn: Markup) -> str:
     """Return SVG whose classes have become the attributes that they stand for."""
-    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(drawn)
     for element in root.iter():
         for name in element.attrib.pop("class", "").split():

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from emo_prune.reports.page import find_artifacts, picture_files
-from tests.report.browser import Tab, browser
-from tests.report.conftest import html_of
-from tests.report.test_page import PRETRAINED
-from tests.report.test_sweep_page import REAL
+from emo_prune.reports.page import find_artifacts, picture_files, sections
+from tests.reports.browser import Tab, browser
+from tests.reports.conftest import REAL, html_of
+from tests.reports.test_page import PRETRAINED
 
 TABLE = "document.querySelector('table')"  # the points of the loss
 LOSSES = f"[...{TABLE}.tBodies[0].rows].map(row => row.cells[1].textContent)"
@@ -26,12 +25,16 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 
 @pytest.fixture(scope="module")
-def pages(road: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def pages(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pages")
     swept = json.loads(REAL.read_text())
     swept["others"][0]["model"] = "a-model-of-somebody-else/" + "with-a-long-name-" * 5
     (folder / "sweep.json").write_text(json.dumps(swept))
-    sources = {"road": road, "pretrained": PRETRAINED, "sweep": folder / "sweep.json"}
+    sources = {
+        "outputs": outputs,
+        "pretrained": PRETRAINED,
+        "sweep": folder / "sweep.json",
+    }
     made = [folder / f"{name}.html" for name in sources]
     for file, source in zip(made, sources.values(), strict=True):
         file.write_text(html_of(source), encoding="utf-8")
@@ -81,7 +84,7 @@ def test_drops_sort_by_their_exact_numbers_not_as_they_are_written(
 def test_a_picture_in_a_file_of_its_own_opens_without_complaint(
     tab: Tab, tmp_path: Path
 ) -> None:
-    for name, text in picture_files(find_artifacts(REAL)).items():
+    for name, text in picture_files(sections(find_artifacts(REAL))).items():
         file = tmp_path / name
         file.write_text(str(text), encoding="utf-8")
         tab.open(file)
