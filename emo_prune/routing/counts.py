@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.float64]
+
+Combine = Callable[["LayerRouting"], "LayerRouting"]  # of several processes
 
 COUNTS = ("num_tokens", "picks")  # the fields of `LayerRouting` that are int64
 SUMS = ("mass", "weighted_norms", "token_weighted")  # and those that are float64
