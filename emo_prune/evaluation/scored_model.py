@@ -8,12 +8,12 @@ from pathlib import Path
 from emo_prune.checkpoint import local_folder, name_of_folder
 from emo_prune.exports import (
     PRETRAIN_SCHEMA,
-    RECORD,
     ExportRecord,
     read_record,
     record_schema,
 )
 from emo_prune.facts import Calibration
+from emo_prune.places import RECORD
 from emo_prune.selection import Selection
 
 
