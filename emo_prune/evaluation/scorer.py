@@ -17,13 +17,13 @@ from emo_prune.evaluation.gathering import gathered
 from emo_prune.evaluation.results import Results
 from emo_prune.exports import (
     PRETRAIN_SCHEMA,
-    RECORD,
     ExportRecord,
     read_record,
     record_schema,
 )
 from emo_prune.facts import Calibration
 from emo_prune.options import ScoringOptions
+from emo_prune.places import RECORD
 from emo_prune.progress import SILENT, Advance, Progress
 from emo_prune.selection import Selection
 from emo_prune.tasks import EvaluationSet, quiet

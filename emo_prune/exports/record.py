@@ -85,9 +85,6 @@ class ExportRecord(Document, frozen=True, kw_only=True, tag="emo-prune/export/1"
         return msgspec.structs.replace(record, parent=parent)
 
 
-SCHEMA = str(ExportRecord.schema)
-
-
 def read_record(folder: str | Path) -> ExportRecord:
     """Read what an export was made from.
 
