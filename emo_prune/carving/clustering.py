@@ -144,8 +144,8 @@ def _centres(units: Keys, labels: Labels, num_clusters: int) -> tuple[Costs, int
     sums = np.stack(
         [units[labels == c].sum(axis=0, dtype=np.float64) for c in range(num_clusters)]
     )
-    # Rounded to the grid, so that the next costs are whole numbers again. All that
-    # follows is of these centres: k-means of a grid, exact, not a rounded one of reals.
+    # The mean's nearest point of the grid is the best of its points: the next costs are
+    # whole numbers again, and the scatter around it is the least that a point can have.
     centres = np.rint(sums / size)
     whole = centres.astype(np.int64)
     scatter = int((whole * (size * whole - 2 * sums.astype(np.int64))).sum())
