@@ -16,7 +16,8 @@ processor, however many threads there are.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +28,12 @@ Keys = NDArray[np.float32]
 Whole = NDArray[np.int64]
 Costs = NDArray[np.float64]
 Labels = NDArray[np.intp]
+Told = Callable[[int, int], None]
 
 _GRID = 2.0**20  # keys of length 1 are whole numbers that float32 still holds
 _ROWS = 256  # at a time, as float64
 _MAX_ROUNDS = 1000  # the paper's
-_STARTS = 4
+STARTS = 4  # of k-means; the best of them counts
 _DRAWN = 8  # rows, of which one becomes a centre
 _RAISES = 4  # of prices, for each cluster, at most
 
@@ -62,7 +64,14 @@ def _added_up(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     return terms
 
 
-def assign(units: Keys, num_experts: int, method: Method, seed: list[int]) -> Labels:
+def assign(
+    units: Keys,
+    num_experts: int,
+    method: Method,
+    seed: list[int],
+    *,
+    told: Told = lambda _start, _round: None,
+) -> Labels:
     """Return each neuron's expert; experts are numbered by their smallest neuron.
 
     Args:
@@ -71,6 +80,7 @@ def assign(units: Keys, num_experts: int, method: Method, seed: list[int]) -> La
         method: kmeans is the paper's, random its baseline; contiguous takes neurons as
             they lie in the matrix.
         seed: whole numbers that together start the random choices.
+        told: hears of each round of k-means: the start it belongs to, and its number.
     """
     num_neurons = len(units)
     labels = np.repeat(np.arange(num_experts), num_neurons // num_experts)
@@ -78,29 +88,36 @@ def assign(units: Keys, num_experts: int, method: Method, seed: list[int]) -> La
     if method == "random":
         labels = random.permutation(labels)
     elif method == "kmeans":
-        labels = balanced_kmeans(units, num_experts, random)
+        labels = balanced_kmeans(units, num_experts, random, told)
     return _in_order(labels)
 
 
 def balanced_kmeans(
-    units: Keys, num_clusters: int, random: np.random.Generator
+    units: Keys, num_clusters: int, random: np.random.Generator, told: Told
 ) -> Labels:
     """Return each row's cluster, all of one size: k-means, the best of a few starts."""
     squares = _squares(units)
-    found = [
-        _lloyd(units, _plus_plus(units, squares, num_clusters, random))
-        for _ in range(_STARTS)
-    ]
+    found = []
+    for start in range(1, STARTS + 1):
+        # Drawn when its turn comes: all starts share one stream of random numbers.
+        centres = _plus_plus(units, squares, num_clusters, random)
+        found.append(_lloyd(units, centres, partial(told, start)))
     return min(found, key=lambda one: one[0])[1]
 
 
-def _lloyd(units: Keys, centres: Costs) -> tuple[int, Labels]:
+def _lloyd(
+    units: Keys, centres: Costs, told: Callable[[int], None]
+) -> tuple[int, Labels]:
     """Assign and average in turn, until nothing is gained: the scatter, the labels."""
     labels, prices = balanced_labels(_costs(units, centres))
     centres, scatter = _centres(units, labels, len(centres))
-    for _ in range(_MAX_ROUNDS):
+    for number in range(1, _MAX_ROUNDS + 1):
+        told(number)
+        # Centres move little from round to round, and so do the prices that balance.
         moved, prices = balanced_labels(_costs(units, centres), prices)
         centres, found = _centres(units, moved, len(centres))
+        # Both steps are exact, so that the scatter cannot rise; when it stays, there
+        # is nothing more to gain, and the labels of fewer rounds are kept.
         if found >= scatter:
             break
         labels, scatter = moved, found
@@ -113,6 +130,7 @@ def _costs(units: Keys, centres: Costs) -> Costs:
     for start in range(0, len(units), _ROWS):
         rows = units[start : start + _ROWS].astype(np.float64)
         np.matmul(rows, centres.T, out=products[start : start + _ROWS])
+    # |row - centre|^2 without |row|^2, which is the same for all centres of a row.
     costs: Costs = np.square(centres).sum(axis=1) - 2 * products
     return costs
 
@@ -126,6 +144,8 @@ def _centres(units: Keys, labels: Labels, num_clusters: int) -> tuple[Costs, int
     sums = np.stack(
         [units[labels == c].sum(axis=0, dtype=np.float64) for c in range(num_clusters)]
     )
+    # The mean's nearest point of the grid is the best of its points: the next costs are
+    # whole numbers again, and the scatter around it is the least that a point can have.
     centres = np.rint(sums / size)
     whole = centres.astype(np.int64)
     scatter = int((whole * (size * whole - 2 * sums.astype(np.int64))).sum())
@@ -139,6 +159,8 @@ def _plus_plus(
     chosen = [int(random.integers(len(units)))]
     nearest = _distances(units, squares, chosen)[:, 0]
     for _ in range(num_clusters - 1):
+        # Rows are drawn by their squared distance to the nearest centre so far; of
+        # several drawn the one that leaves the least of that becomes a centre.
         edges = np.cumsum(nearest)
         drawn = np.searchsorted(edges, random.random(_DRAWN) * edges[-1], side="right")
         drawn = np.minimum(drawn, len(units) - 1)
@@ -202,7 +224,9 @@ def balanced_labels(costs: Costs, prices: Costs | None = None) -> tuple[Labels, 
     """
     num_clusters = costs.shape[1]
     prices = _raised(costs, np.zeros(num_clusters) if prices is None else prices)
-    # At any prices this is the best assignment of those that have its sizes.
+    # At any prices this is the best assignment of those that have its sizes: another
+    # of the same sizes pays the same prices, and each point here costs least. From it
+    # the paths keep to the best: each moves a surplus to a lack at the least cost.
     labels: Labels = (costs + prices).argmin(axis=1)
     flow = _Flow(costs, labels)
     while (path := flow.cheapest_path()) is not None:
@@ -229,13 +253,18 @@ def _raised(costs: Costs, prices: Costs) -> Costs:
         members = costs[labels == largest] + prices
         own = members[:, largest].copy()
         members[:, largest] = np.inf
-        margins = np.sort(members.min(axis=1) - own)
+        margins = np.sort(members.min(axis=1) - own)  # at which each would leave
         prices[largest] += margins[surplus - 1]
     return prices
 
 
 class _Flow:
-    """Clusters as the nodes of a graph: an arc moves the point that it is best for."""
+    """Clusters as the nodes of a graph: an arc moves the point that it is best for.
+
+    That is the residual graph of the transportation problem with the points left out:
+    any path of it goes through points, but only the cheapest one between two clusters
+    matters, and so clusters are enough.
+    """
 
     def __init__(self, costs: Costs, labels: Labels) -> None:
         self._costs = costs

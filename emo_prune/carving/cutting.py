@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from emo_prune.architectures import dense_fingerprint, describe
 from emo_prune.architectures.feed_forward import NEURONS, is_parameter
 from emo_prune.architectures.opening import say_what_was_not_kept
 from emo_prune.architectures.subset import computed
-from emo_prune.carving.clustering import assign, tightness, unit_keys
+from emo_prune.carving.clustering import STARTS, Told, assign, tightness, unit_keys
 from emo_prune.carving.dense import (
     DenseLayer,
     at_hand,
@@ -52,9 +53,11 @@ from emo_prune.exports.publishing import appearing, reopened, write_files
 from emo_prune.facts import CARVING as VERSIONS
 from emo_prune.files import versions
 from emo_prune.options import CarveOptions, needed_model, verb
-from emo_prune.progress import Advance
+from emo_prune.progress import Advance, Progress
 
 Write = Callable[[Sequence[OutputTensor]], None]
+
+_SILENCE = 8.0  # seconds; more than ten without a word seem like a hang
 
 
 @verb(CarveOptions)
@@ -109,7 +112,8 @@ def _write(plan: CarvePlan, folder: Path, advance: Advance) -> CarvingRecord:
 
     for shard in plan.shards:
         create_shard(shard, folder)
-    layers = [_carve_layer(plan, layer, write) for layer in plan.layers]
+    rounds = _Rounds(plan.options.progress)
+    layers = [_carve_layer(plan, layer, write, rounds) for layer in plan.layers]
     write(copied_tensors(plan.shards))
     record = _record(plan, layers)
     texts = {
@@ -125,7 +129,28 @@ def _write(plan: CarvePlan, folder: Path, advance: Advance) -> CarvingRecord:
     return record
 
 
-def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLayer:
+class _Rounds:
+    """Tells how far a clustering is: of a large layer it takes minutes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._told = time.monotonic()
+
+    def of(self, layer: int) -> Told:
+        def told(start: int, number: int) -> None:
+            if time.monotonic() - self._told > _SILENCE:
+                self._progress.say(
+                    f"grouping the neurons of layer {layer}: start {start} of "
+                    f"{STARTS}, round {number}"
+                )
+                self._told = time.monotonic()
+
+        return told
+
+
+def _carve_layer(
+    plan: CarvePlan, layer: DenseLayer, write: Write, rounds: _Rounds
+) -> CarvedLayer:
     """Cluster the neurons of a layer and write its experts, one matrix at a time."""
     options, feed_forward = plan.options, plan.model.feed_forward
     keys = f"{feed_forward.keys}.weight"
@@ -133,7 +158,8 @@ def _carve_layer(plan: CarvePlan, layer: DenseLayer, write: Write) -> CarvedLaye
     units = unit_keys(_finite_keys(plan, layer, raw))
     # Each layer draws from its own seed, whichever others are carved.
     seed = [options.seed, layer.layer]
-    labels = assign(units, options.num_experts, options.method, seed)
+    told = rounds.of(layer.layer)
+    labels = assign(units, options.num_experts, options.method, seed, told=told)
     neurons = neurons_of(labels, options.num_experts)
     tight = tightness(units, labels, options.num_experts)
     write(

@@ -219,7 +219,7 @@ def _values(name: str) -> dict[str, Any]:
         ) from None
 
 
-def _parsed(key: str, text: str) -> Any:
+def _parsed(key: str, text: str) -> str | bool | int | float:
     """Return a typed setting as its field wants it, or the text if nothing fits."""
     kind = get_type_hints(Recipe).get(key)
     try:
@@ -299,6 +299,9 @@ def _check_sizes(recipe: Recipe) -> None:
     _need(
         recipe.sequence_length >= 2, "sequence_length", recipe.sequence_length, "2 up"
     )
+    _need(recipe.seed < 2**32, "seed", recipe.seed, "less than 2**32")
+    for key in ("adam_beta1", "adam_beta2"):
+        _need(getattr(recipe, key) < 1, key, getattr(recipe, key), "less than 1")
 
 
 def _need(holds: bool, key: str, got: object, expected: str) -> None:

@@ -35,14 +35,7 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenize
     Raises:
         SettingsError: `vocab_size` is below 258.
     """
-    if vocab_size < MIN_VOCAB_SIZE:
-        raise SettingsError(
-            "the vocabulary has no room for every byte and the special tokens",
-            where=Parameter("vocab_size"),
-            got=vocab_size,
-            expected=f"{MIN_VOCAB_SIZE} or more",
-            hint=("try ", Parameter("vocab_size", 2048), ", for a small corpus"),
-        )
+    check_vocab_size(vocab_size)
     from transformers import PreTrainedTokenizerFast  # loads torch
 
     tokenizer = Tokenizer(models.BPE())
@@ -66,6 +59,18 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenize
         pad_token=PAD,
         clean_up_tokenization_spaces=False,
     )
+
+
+def check_vocab_size(vocab_size: int) -> None:
+    """Raise `SettingsError` if a tokenizer cannot be trained to so many tokens."""
+    if vocab_size < MIN_VOCAB_SIZE:
+        raise SettingsError(
+            "the vocabulary has no room for every byte and the special tokens",
+            where=Parameter("vocab_size"),
+            got=vocab_size,
+            expected=f"{MIN_VOCAB_SIZE} or more",
+            hint=("try ", Parameter("vocab_size", 2048), ", for a small corpus"),
+        )
 
 
 def plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:

@@ -6,13 +6,14 @@ exact resuming, TensorBoard and wandb.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -25,9 +26,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from emo_prune.errors import BadRecipe, Diverged, Parameter, SettingsError
+from emo_prune.errors import Diverged, Parameter, PretrainingError, SettingsError
 from emo_prune.models.document_pool import PackedDocuments
-from emo_prune.models.loading import load_model
+from emo_prune.models.loading import failure_reason, load_model
 from emo_prune.models.transformers_private import checkpointing_argument
 from emo_prune.pretraining.balance import NAMES, Balance, routing_metrics
 from emo_prune.pretraining.recipe import Recipe, lr_factor
@@ -264,6 +265,33 @@ class Notes(TrainerCallback):  # type: ignore[misc]
             self._run.add_row(row)
 
 
+@contextlib.contextmanager
+def named_failures(run: RunFolder, trainer: PoolTrainer) -> Iterator[None]:
+    """Raise `PretrainingError` for what a training ends in where memory or disk end.
+
+    Neither torch nor safetensors has errors of its own for that.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise PretrainingError(
+            "the device has too little memory for a step",
+            where=f"step {trainer.state.global_step + 1:,}",
+            got=failure_reason(error),
+            hint=(
+                *("try ", Parameter("settings", "micro_batch_size=1"), " or "),
+                Parameter("settings", "gradient_checkpointing=true"),
+            ),
+        ) from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise PretrainingError(
+            "the training cannot go on",
+            where=f"{run.path}, after step {trainer.state.global_step:,}",
+            got=failure_reason(error),
+            hint="check that there is memory, and room on the disk",
+        ) from error
+
+
 def training_arguments(
     recipe: Recipe,
     folder: Path,
@@ -276,35 +304,18 @@ def training_arguments(
     """Return a recipe as the arguments of transformers' Trainer.
 
     Raises:
-        BadRecipe: the batch cannot be divided among so many processes.
         SettingsError: `fsdp` is wanted where accelerate would quietly not shard.
     """
     on_gpu = torch.cuda.is_available() and not use_cpu
-    if fsdp and (num_processes == 1 or not on_gpu):
+    if fsdp and not on_gpu:
         raise SettingsError(
-            "there is nothing to shard the model over",
+            "there is no GPU to shard the model over",
             where=Parameter("fsdp", True),
-            got=f"{num_processes} processes, {torch.cuda.device_count()} GPUs here",
-            expected="several processes, with a GPU each",
-            hint=(
-                "start it by torchrun on a machine with GPUs, or leave out ",
-                Parameter("fsdp", True),
-            ),
+            got=f"{torch.cuda.device_count()} GPUs here",
+            expected="a GPU for each process",
+            hint=("start it on a machine with GPUs, or leave out ", Parameter("fsdp")),
         )
-    at_once = recipe.micro_batch_size * num_processes
-    if recipe.batch_size % at_once:
-        raise BadRecipe(
-            "the batch cannot be divided among the processes",
-            where="batch_size",
-            got=recipe.batch_size,
-            expected=f"a multiple of {at_once} "
-            f"({num_processes} processes x micro_batch_size)",
-            hint=(
-                *("change ", Parameter("settings", "batch_size=SIZE"), " or "),
-                Parameter("settings", "micro_batch_size=SIZE"),
-            ),
-        )
-    sharding: dict[str, Any] = {}
+    sharding: dict[str, object] = {}
     if fsdp:
         sharding = {
             "fsdp": True,
@@ -317,7 +328,8 @@ def training_arguments(
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.micro_batch_size,
-        gradient_accumulation_steps=recipe.batch_size // at_once,
+        gradient_accumulation_steps=recipe.batch_size
+        // (recipe.micro_batch_size * num_processes),
         max_steps=recipe.main_steps + recipe.anneal_steps,
         learning_rate=recipe.learning_rate,
         optim="adamw_torch_fused",

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,11 @@ from emo_prune.files import versions
 from emo_prune.options import PretrainOptions, several, verb
 from emo_prune.places import refuse_no_text
 from emo_prune.pretraining.document import PretrainRecord, TrainingIdentity
-from emo_prune.pretraining.documents import open_corpus
+from emo_prune.pretraining.documents import Corpus, open_corpus
 from emo_prune.pretraining.recipe import Recipe, recipe_of
 from emo_prune.pretraining.run_folder import RunFolder
+from emo_prune.pretraining.tokenizer import check_vocab_size
+from emo_prune.progress import Advance, Interruptible
 from emo_prune.routing import current_ranks, say_imports
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ def _check(options: PretrainOptions, recipe: Recipe) -> None:
                 Parameter("settings", "anneal_tokens=NUMBER"),
             ),
         )
+    _check_processes(options, recipe)
+    if options.tokenizer is None and options.init_from is None:
+        check_vocab_size(recipe.vocab_size)
     for name in ("init_from", "tokenizer"):
         folder = getattr(options, name)
         if folder is not None and not Path(folder).is_dir():
@@ -147,18 +151,43 @@ def _check(options: PretrainOptions, recipe: Recipe) -> None:
             )
 
 
+def _check_processes(options: PretrainOptions, recipe: Recipe) -> None:
+    number = current_ranks().size
+    if options.fsdp and number == 1:
+        raise SettingsError(
+            "there is nothing to shard the model over",
+            where=Parameter("fsdp", True),
+            got="1 process",
+            expected="several processes, with a GPU each",
+            hint=(
+                "start it by torchrun on a machine with GPUs, or leave out ",
+                Parameter("fsdp", True),
+            ),
+        )
+    at_once = recipe.micro_batch_size * number
+    if recipe.batch_size % at_once:
+        raise BadRecipe(
+            "the batch cannot be divided among the processes",
+            where="batch_size",
+            got=recipe.batch_size,
+            expected=f"a multiple of {at_once} ({number} processes x micro_batch_size)",
+            hint=(
+                *("change ", Parameter("settings", "batch_size=SIZE"), " or "),
+                Parameter("settings", "micro_batch_size=SIZE"),
+            ),
+        )
+
+
 def _what_it_takes(options: PretrainOptions, recipe: Recipe) -> str:
-    """Return how long the whole training is: the annealing comes on top."""
-    main, anneal = recipe.main_steps, recipe.anneal_steps
-    size = recipe.tokens_per_step
-    whole = f"{main + anneal:,} steps, {(main + anneal) * size:,} tokens"
-    parts = (
-        f"{main:,} steps ({main * size:,} tokens), and {anneal:,} "
-        f"({anneal * size:,} tokens) of annealing"
+    """Say how long the whole training is: the annealing comes on top of `tokens`."""
+    main, anneal, size = recipe.main_steps, recipe.anneal_steps, recipe.tokens_per_step
+    parts = [f"{main:,} steps ({main * size:,} tokens)"] if main else []
+    if anneal:
+        parts.append(f"{anneal:,} ({anneal * size:,} tokens) of annealing")
+    return (
+        f"to train {options.variant}: {main + anneal:,} steps, "
+        f"{(main + anneal) * size:,} tokens: {', then '.join(parts)}"
     )
-    if not main or not anneal:
-        parts = f"{'no ' if main else 'all of it '}annealing"
-    return f"training {options.variant}: {whole}: {parts}"
 
 
 def _data(options: PretrainOptions) -> list[str]:
@@ -178,16 +207,25 @@ def _tokenizer(
             tokenizer = load_tokenizer(Path(source))
         else:
             corpus = open_corpus(_data(options))
-            every = -(-corpus.size() // _TOKENIZER_BYTES) or 1
-            texts = (document.text for document in islice(corpus, 0, None, every))
-            options.progress.say(
-                f"training a tokenizer of {recipe.vocab_size:,} tokens"
-            )
-            tokenizer = train_tokenizer(texts, recipe.vocab_size)
+            label = f"training a tokenizer of {recipe.vocab_size:,} tokens"
+            with options.progress.track(label, corpus.size(), "bytes") as advance:
+                texts = _some_texts(corpus, advance)
+                tokenizer = train_tokenizer(texts, recipe.vocab_size)
         tokenizer.save_pretrained(run.tokenizer)
     tokenizer = load_tokenizer(run.tokenizer)  # always the one that is written
     _check_tokenizer(tokenizer, recipe)
     return tokenizer
+
+
+def _some_texts(corpus: Corpus, advance: Advance) -> Iterator[str]:
+    """Yield every n-th text, so that they are not too many."""
+    every = -(-corpus.size() // _TOKENIZER_BYTES) or 1
+    reading, told = corpus.read(), 0
+    for number, document in enumerate(reading):
+        if number % every == 0:
+            yield document.text
+        advance(reading.num_bytes - told)
+        told = reading.num_bytes
 
 
 def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
@@ -197,7 +235,7 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None
             where="vocab_size",
             got=f"{len(tokenizer):,} tokens",
             expected=f"{recipe.vocab_size:,} at most",
-            hint=(*("try ", Parameter("vocab_size", -(-len(tokenizer) // 64) * 64)),),
+            hint=("try ", Parameter("vocab_size", -(-len(tokenizer) // 64) * 64)),
         )
     if tokenizer.eos_token_id is None:
         raise BadRecipe(
@@ -249,19 +287,24 @@ class _Training:
         import torch
 
         from emo_prune.pretraining.model import publish_model
-        from emo_prune.pretraining.trainer import Notes
+        from emo_prune.pretraining.trainer import Notes, named_failures
 
-        recipe, progress = self._recipe, self._options.progress
+        recipe = self._recipe
         trainer = self._trainer(num_processes)
         checkpoint = self._folder.last_checkpoint()
         done = 0 if checkpoint is None else self._folder.steps(checkpoint)
         if done:
-            progress.say(f"going on after step {done:,}")
-        steps = trainer.args.max_steps
-        tokens = (steps - done) * recipe.tokens_per_step
+            self._options.progress.say(f"going on after step {done:,}")
+        tokens = (trainer.args.max_steps - done) * recipe.tokens_per_step
         label = f"training {self._options.variant}"
-        with self._saying_what_is_kept(trainer, is_main=is_main):
-            with progress.track(label, tokens, "tokens") as advance:
+        with (
+            self._saying_what_is_kept(trainer, is_main=is_main),
+            named_failures(self._folder, trainer),
+        ):
+            with (
+                Interruptible(self._options.progress) as progress,
+                progress.track(label, tokens, "tokens") as advance,
+            ):
                 trainer.add_callback(Notes(self._folder, recipe, progress, advance))
                 trainer.train(
                     resume_from_checkpoint=str(checkpoint) if checkpoint else None
@@ -336,6 +379,7 @@ class _Training:
             total=arguments.max_steps * recipe.batch_size,
             pools=pools,
         )
+        options.progress.say("making the model")
         model = model_to_train(recipe, options.variant, self._tokenizer, self._start)
         return PoolTrainer(model, recipe, arguments, windows)
 
