@@ -138,7 +138,7 @@ def test_a_sweep_that_loses_everywhere_names_the_best_trade_off(
 
     found = said(edited(worse), tmp_path)
     assert found.startswith("Every budget loses more than chance explains")
-    assert "saves loses 50% of the experts, chosen by frequency," in found
+    assert "that it saves is 50% of the experts, chosen by frequency: " in found
     assert "-1.00 points, 95 % interval -1.50 to -0.50" in found
 
 
