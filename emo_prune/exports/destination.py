@@ -100,7 +100,7 @@ def refuse_existing(destination: Path, *, force: bool, kind: Kind = EXPORT) -> N
     may_go = kind.is_at(destination)
     if force and not may_go:
         raise OutputExists(
-            ("the output exists, and ", _FORCE, " replaces nothing of its kind"),
+            ("the output exists, and is nothing that ", _FORCE, " may replace"),
             where=destination,
             got=_schema_at(destination),
             expected=f"a folder with {kind.record} of schema {kind.schema}",
