@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from emo_prune.artifacts import Document
 from emo_prune.carving import CarvingRecord
 from emo_prune.errors import ReportError
 from emo_prune.evaluation import Results
@@ -39,7 +40,7 @@ from emo_prune.selection import Selection
 from emo_prune.sweeps import Sweep
 from emo_prune.version import __version__
 
-KINDS: Mapping[type, Render] = {
+KINDS: Mapping[type[Document], Render] = {
     Sweep: sweep_section,
     Results: results_section,
     Selection: selection_section,
@@ -76,7 +77,7 @@ def sections(found: Found) -> list[Section]:
             where=", ".join(one.name for one in found.artifacts),
             got=", ".join(sorted(set(_schemas(found.artifacts))))
             or "nothing of itself",
-            expected=", ".join(kind.__name__ for kind in KINDS),
+            expected=", ".join(str(kind.schema) for kind in KINDS),
             hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
         )
     return list(_told_apart(shown))
