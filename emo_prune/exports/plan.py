@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.architectures import MoEModel, fingerprint
-from emo_prune.architectures.subset import subset_tensors
 from emo_prune.checkpoint import (
     DTYPES,
     ByteSource,
@@ -138,16 +137,6 @@ def plan_export(
             **index_of(shards),
         },
     )
-
-
-def lay_out(
-    model: MoEModel, kept: Mapping[int, Sequence[int]], max_shard_bytes: int
-) -> tuple[Shard, ...]:
-    """Return the files of an export in the source's layout.
-
-    Names, sizes and places depend on how many experts are kept, not on which.
-    """
-    return in_shards(subset_tensors(model, kept), max_shard_bytes)
 
 
 def in_shards(
