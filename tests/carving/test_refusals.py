@@ -311,7 +311,7 @@ def test_force_replaces_nothing_but_a_carving(dense: Dense, tmp_path: Path) -> N
     (tmp_path / "out" / "diary.txt").write_text("dear")
     refused(
         OutputExists,
-        "nothing to be replaced by force",
+        "nothing that force=True may replace",
         tmp_path,
         lambda out: carved(dense("llama"), out, force=True),
     )
@@ -326,7 +326,7 @@ def test_force_replaces_no_export_of_a_carving(dense: Dense, tmp_path: Path) -> 
         lambda out: carved(dense("llama"), out, force=True),
         lambda out: restore(tmp_path / "carved", out, force=True),
     ):
-        refused(OutputExists, "nothing to be replaced by force", tmp_path, call)
+        refused(OutputExists, "nothing that force=True may replace", tmp_path, call)
 
 
 def test_an_output_inside_the_source(dense: Dense, tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ def test_the_dense_model_is_not_written_over(dense: Dense, tmp_path: Path) -> No
     copy = shutil.copytree(dense("llama"), tmp_path / "out")
     refused(
         OutputExists,
-        "nothing to be replaced by force",
+        "nothing that force=True may replace",
         tmp_path,
         lambda out: restore(tmp_path / "carved", out, force=True),
     )
