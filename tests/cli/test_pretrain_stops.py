@@ -21,7 +21,7 @@ from tests.cli.test_pretrain import arguments, assert_named, corpus, equal, weig
 __all__ = ["corpus"]
 
 STOPPED = """
-import os, resource, sys
+import os, sys
 from emo_prune.cli import main
 from emo_prune.pretraining.trainer import PoolTrainer
 
@@ -31,6 +31,7 @@ def stopping(self, *args, **kwargs):
     loss = real(self, *args, **kwargs)
     if self.state.global_step == step:
         if how == "disk":
+            import resource
             resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
         else:
             os.kill(os.getpid(), int(how))
