@@ -7,7 +7,7 @@ For this checkout and an older one (`git worktree add ../old COMMIT`), by the sa
 - files, lines, lines of a median file, small files, functions of more than 60 lines,
   uses of `Any`, lines of JSON Schema written by hand, circles of imports (those for
   types included);
-- calls, and files, from a command's own function to the thing it is for: the hook that
+- calls, and files, from a verb's own function to the thing it is for: the hook that
   counts what the router picked (`select`, in memory and streamed; the model's own
   forward pass is not counted), and the file of weights being opened to be filled
   (`export`);
@@ -40,7 +40,6 @@ import json, sys, traceback
 from pathlib import Path
 
 package, (model, work, streamed) = Path(sys.argv[1]), sys.argv[2:]
-plumbing = ("__main__.py", "cli/main.py", "cli/app.py", "cli/command.py")
 examples = Path(work, "examples.jsonl")
 examples.write_text('{"text": "one two three"}\n{"text": "four five six"}\n')
 found = {}
@@ -50,7 +49,8 @@ def note(name):
         (frame.filename, frame.name)
         for frame in traceback.extract_stack()
         if frame.filename.startswith(str(package))
-        and not frame.filename.endswith(plumbing)
+        and "/cli/" not in frame.filename and "/options/" not in frame.filename
+        and not frame.filename.endswith("__main__.py")
         and "/models/" not in frame.filename  # the model's own forward pass
     ]
     if len(frames) > len(found.get(name, ())):
@@ -82,10 +82,10 @@ if streamed == "select":
     if main(["export", "-s", selection, "-m", model, "-o", str(Path(work, "out"))]):
         sys.exit("export failed")
 hops = {
-    # to the hook it is a call more, which is not ours to be seen on the stack
+    # the hook itself is a call more, which is patched and so not on the stack
     name: {
         "calls": len(frames) - (name == "export"),
-        "files": len({file for file, _ in frames}) + (name != "export"),
+        "files": len({file for file, _ in frames}),
     }
     for name, frames in found.items()
 }

@@ -6,7 +6,13 @@ import os
 import re
 from pathlib import Path
 
-from emo_prune.errors import ExportError, OutputExists, Parameter, SettingsError
+from emo_prune.errors import (
+    ExportError,
+    OutputExists,
+    Parameter,
+    SettingsError,
+    Text,
+)
 
 ROOT = Path("emo-prune-out")
 
@@ -119,6 +125,18 @@ def refuse_inside(file: Path, checkpoint: Path) -> None:
             got=f"working folder {Path.cwd()}",
             hint=("choose another place with ", Parameter("output")),
         )
+
+
+def refuse_no_text(folder: Path, hint: Text) -> None:
+    """Raise `SettingsError` for a folder whose name is bytes that are no UTF-8."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise SettingsError(
+            "transformers opens no folder whose name is no UTF-8",
+            where=folder,
+            hint=hint,
+        ) from None
 
 
 def refuse_unreachable(output: Path) -> None:

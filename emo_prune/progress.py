@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
@@ -77,8 +78,9 @@ class Interruptible:
             self.check()
 
     def check(self) -> None:
-        """Raise what a signal had raised, if one has come."""
-        if self._raise_again is not None:
+        """Raise what a signal had raised, if one has come and it was lost."""
+        is_on_its_way = isinstance(sys.exception(), KeyboardInterrupt | SystemExit)
+        if self._raise_again is not None and not is_on_its_way:
             self._raise_again()
 
     def say(self, text: str) -> None:

@@ -16,7 +16,7 @@ from emo_prune.checkpoint import (
     remember,
     support_folder,
 )
-from emo_prune.errors import NotACheckpoint
+from emo_prune.places import refuse_no_text
 from emo_prune.progress import Progress
 
 
@@ -64,23 +64,12 @@ def downloaded(model: MoEModel, name: str) -> Opened:
     """Make what `open_model` has found under a name available here, whole.
 
     Raises:
-        NotACheckpoint: transformers could not open the folder, by its name.
+        SettingsError: transformers could not open the folder, by its name.
     """
     folder = local_folder(name, model.checkpoint.revision)
-    _refuse_no_text(folder)
+    refuse_no_text(folder, "rename the folder, or make a link to it and give that")
     found, identity = open_local(str(folder))
     return Opened(model=found, fingerprint=identity, folder=folder)
-
-
-def _refuse_no_text(folder: Path) -> None:
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        raise NotACheckpoint(
-            "transformers opens no folder whose name is no UTF-8",
-            where=folder,
-            hint="rename the folder, or make a link to it and give that",
-        ) from None
 
 
 def left_on_the_hub(model: MoEModel) -> Opened:

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. The only room that prints or exits.
+"""The command line: parse, call, print. The only package that prints or exits.
 
 `main` is what the console script, `python -m emo_prune` and the tests call.
 """

@@ -23,7 +23,7 @@ def _carve(options: CarveOptions, as_json: bool) -> None:
     if as_json:
         console.document(record.to_text())
         return
-    from emo_prune.reports.carving import carving_table
+    from emo_prune.reports.terminal import carving_table
 
     console.table(carving_table(record))
 

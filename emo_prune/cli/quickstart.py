@@ -14,7 +14,7 @@ from emo_prune.options import QuickstartOptions
 
 
 def _quickstart(options: QuickstartOptions, as_json: bool) -> None:
-    """Walk the whole road, offline, on a small EMO model that comes with the package.
+    """Try all of it, offline, on a small EMO model that comes with the package.
 
     It was pretrained on ten small made-up worlds. For two of them: chooses experts,
     exports, verifies, and scores the full model, the world's own experts, the other

@@ -31,8 +31,7 @@ from emo_prune.evaluation.results import (
     Verdict,
     load_results,
 )
-from emo_prune.evaluation.scored_model import ScoredModel, scored_model, subset_name
-from emo_prune.evaluation.scorer import Scorer
+from emo_prune.evaluation.scorer import ScoredModel, Scorer, scored_model, subset_name
 from emo_prune.lazy import lazy_names
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from emo_prune.evaluation.evaluation import Evaluation
 from emo_prune.evaluation.gates import Gates
 from emo_prune.evaluation.prompts import checked_prompts, prompts_as_selected
 from emo_prune.evaluation.results import Results
-from emo_prune.evaluation.scored_model import ScoredModel, scored_model
-from emo_prune.evaluation.scorer import Scorer
+from emo_prune.evaluation.scorer import ScoredModel, Scorer, scored_model
 from emo_prune.exports import find_source
 from emo_prune.options import EvaluateOptions
 from emo_prune.selection import load_selection

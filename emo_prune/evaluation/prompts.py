@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from emo_prune.errors import CalibrationOverlap, Parameter
-from emo_prune.evaluation.scored_model import ScoredModel
+from emo_prune.evaluation.scorer import ScoredModel
 from emo_prune.facts import Calibration
 from emo_prune.options import PromptOptions, ScoringOptions
 from emo_prune.progress import SILENT, Progress

@@ -24,7 +24,6 @@ from emo_prune.exports.plan import ExportPlan, plan_export
 from emo_prune.exports.publishing import appearing, named_errors, publish
 from emo_prune.exports.record import ExportRecord, find_source, read_record
 from emo_prune.lazy import lazy_names
-from emo_prune.places import RECORD
 
 if TYPE_CHECKING:
     from emo_prune.exports.exporting import Exported, export, export_all, write_export
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = [
     "PRETRAINED",
     "PRETRAIN_SCHEMA",
-    "RECORD",
     "ExportPlan",
     "ExportRecord",
     "Exported",

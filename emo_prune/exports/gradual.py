@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from emo_prune.architectures import MoEModel
+from emo_prune.architectures.subset import subset_tensors
 from emo_prune.checkpoint import (
     ByteRange,
     OutputTensor,
@@ -33,7 +34,7 @@ from emo_prune.errors import Parameter, StaleRun
 from emo_prune.exports.destination import check_destination, resolved
 from emo_prune.exports.exporting import complete
 from emo_prune.exports.partial import MARKER, PartialFolder, partial_of
-from emo_prune.exports.plan import ExportPlan, lay_out
+from emo_prune.exports.plan import ExportPlan, in_shards
 from emo_prune.exports.publishing import check_disk, named_errors, publish, tidy
 from emo_prune.exports.record import read_record
 from emo_prune.selection import Selection
@@ -67,7 +68,7 @@ class GradualExport:
         destination = resolved(destination)
         return cls(
             model=model,
-            shards=lay_out(model, kept, max_shard_bytes),
+            shards=in_shards(subset_tensors(model, kept), max_shard_bytes),
             destination=destination,
             folder=PartialFolder(partial_of(destination)),
         )

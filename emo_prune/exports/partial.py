@@ -86,27 +86,24 @@ class PartialFolder:
             OutputExists: there is one.
         """
         self._hold()
+        self._ours = None
         try:
             if force and os.path.lexists(self.path):
                 refuse_foreign(self.path)
                 remove_leftover(self.path)
-            self._make()
-        except BaseException:
-            self.release()
-            raise
-        marker = _REPLACES if replaces else ""
-        (self.path / MARKER).write_text(marker, encoding="utf-8", newline="")
-
-    def _make(self) -> None:
-        try:
             self.path.mkdir()
-        except FileExistsError:
+            self._ours = self.path.stat()
+            marker = _REPLACES if replaces else ""
+            (self.path / MARKER).write_text(marker, encoding="utf-8", newline="")
+        except BaseException as error:
+            self.discard()  # what was there before is not ours, and stays
+            if not isinstance(error, FileExistsError):
+                raise
             raise OutputExists(
                 "an unfinished export is in the way",
                 where=self.path,
                 hint=("to replace it, use ", Parameter("force", True)),
             ) from None
-        self._ours = self.path.stat()
 
     def take_over(self) -> None:
         """Hold a folder that an earlier process has left.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from emo_prune.architectures import MoEModel, fingerprint
-from emo_prune.architectures.subset import subset_tensors
 from emo_prune.checkpoint import (
     DTYPES,
     ByteSource,
@@ -18,9 +17,8 @@ from emo_prune.checkpoint import (
     plan_shards,
     read_object,
 )
-from emo_prune.exports.card import model_card
 from emo_prune.exports.formats import SOURCE, Format, find_format
-from emo_prune.exports.record import ExportRecord
+from emo_prune.exports.record import ExportRecord, model_card
 from emo_prune.files import readable_json
 from emo_prune.places import CONFIG, INDEX, RECORD
 from emo_prune.selection import Selection, check_selection
@@ -139,16 +137,6 @@ def plan_export(
             **index_of(shards),
         },
     )
-
-
-def lay_out(
-    model: MoEModel, kept: Mapping[int, Sequence[int]], max_shard_bytes: int
-) -> tuple[Shard, ...]:
-    """Return the files of an export in the source's layout.
-
-    Names, sizes and places depend on how many experts are kept, not on which.
-    """
-    return in_shards(subset_tensors(model, kept), max_shard_bytes)
 
 
 def in_shards(

@@ -1,7 +1,7 @@
 """A model without weights, whose layers are given theirs one at a time.
 
 The model is transformers' own, built on the meta device: its masks, rotary embeddings,
-layer modules and experts interface do the work. `fresh_layer` lends a layer to be
+layer modules and experts interface do the work. `fresh_layer` gives a layer to be
 filled and run; afterwards its weights are gone. Buffers that are computed rather than
 stored (rotary frequencies) are real from the start.
 """
@@ -61,11 +61,11 @@ class Skeleton:
     def fresh_layer(self, index: int) -> Iterator[nn.Module]:
         """Lend a layer without weights; whatever was done to it ends with the block."""
         empty = self._layers[index]
-        lent = copy.deepcopy(empty)
-        del lent.forward  # its class's own again
-        self._layers[index] = lent
+        copied = copy.deepcopy(empty)
+        del copied.forward  # its class's own again
+        self._layers[index] = copied
         try:
-            yield lent
+            yield copied
         finally:
             self._layers[index] = empty
 

@@ -6,6 +6,7 @@ its panel, the default, what is checked, and the parameter of the Python functio
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import functools
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar
 
 from emo_prune.errors import Parameter, SettingsError, Wording
-from emo_prune.progress import SILENT, Progress
+from emo_prune.progress import SILENT, Interruptible, Progress
 
 MODEL = "Model"
 TASK = "Task"
@@ -426,19 +427,28 @@ class Verb(Protocol[P, O_co, R_co]):
 def verb(
     options: Callable[P, O_co],
 ) -> Callable[[Callable[[Any], R]], Verb[P, O_co, R]]:
-    """Make a function of one `Options` a verb that takes their fields as parameters."""
+    """Make a function of one `Options` a verb that takes their fields as parameters.
+
+    Ctrl-C and SIGTERM end it, whatever it is doing (`Interruptible`).
+    """
     import inspect
 
     def wrap(run: Callable[[Any], R]) -> Verb[P, O_co, R]:
+        def on(asked: Any) -> R:
+            with Interruptible(asked.progress) as progress:
+                heard = copy.copy(asked)
+                object.__setattr__(heard, "progress", progress)
+                return run(heard)
+
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return run(options(*args, **kwargs))
+            return on(options(*args, **kwargs))
 
         functools.update_wrapper(call, run)
         call.__doc__ = "\n\n".join([inspect.getdoc(run) or "", _parameters(options)])
         signature = inspect.signature(options)
         attributes: Mapping[str, object] = {
             "options": options,
-            "on": run,
+            "on": on,
             "__signature__": signature.replace(
                 return_annotation=inspect.signature(run).return_annotation
             ),

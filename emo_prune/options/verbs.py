@@ -136,6 +136,7 @@ class ExportAllOptions(ForceOptions, ShardOptions, RemoteOptions, ModelOptions):
     )
     dry_run: bool = option(
         default=False,
+        variable=False,
         help="Print exactly what would be written, and write nothing.",
         panel=OUTPUT,
     )

@@ -11,7 +11,6 @@ import torch
 from emo_prune.errors import BadRecipe, Command, Parameter
 from emo_prune.exports import (
     PRETRAINED,
-    RECORD,
     PartialFolder,
     named_errors,
     partial_of,
@@ -26,6 +25,7 @@ from emo_prune.models import (
     Olmo2NoQKNormPrenormForCausalLM,
 )
 from emo_prune.models.loading import load_model
+from emo_prune.places import RECORD
 from emo_prune.pretraining.document import PretrainRecord
 from emo_prune.pretraining.recipe import Recipe, Variant
 

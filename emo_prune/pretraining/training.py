@@ -14,6 +14,7 @@ from emo_prune.exports import PRETRAINED, check_destination, resolved
 from emo_prune.facts import PRETRAINING
 from emo_prune.files import versions
 from emo_prune.options import PretrainOptions, several, verb
+from emo_prune.places import refuse_no_text
 from emo_prune.pretraining.document import PretrainRecord, TrainingIdentity
 from emo_prune.pretraining.documents import Corpus, open_corpus
 from emo_prune.pretraining.recipe import Recipe, recipe_of
@@ -63,6 +64,7 @@ def pretrain(options: PretrainOptions) -> Pretrained:
     _check(options, recipe)
     output = Path(options.output)
     check_destination(None, output, force=options.force, kind=PRETRAINED)
+    refuse_no_text(output, ("give another folder as ", Parameter("output")))
     open_corpus(_data(options))
     named = output if output.name not in ("", "..") else resolved(output)
     run = RunFolder(named.with_name(named.name + ".run"))

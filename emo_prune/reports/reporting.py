@@ -26,16 +26,16 @@ from emo_prune.reports.page import (
 class Report:
     """What was written: the page, and pictures if they were asked for.
 
-    artifacts: the names of what is shown. results: what each comes to, in a sentence.
+    artifacts: the names of what is shown. sentences: what each section comes to.
     """
 
     path: Path
     pictures: tuple[Path, ...]
     artifacts: tuple[str, ...]
-    results: tuple[str, ...]
+    sentences: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return f"Report({str(self.path)!r}, {len(self.results)} sections)"
+        return f"Report({str(self.path)!r}, {len(self.sentences)} sections)"
 
 
 @verb(ReportOptions)
@@ -66,7 +66,7 @@ def report(options: ReportOptions) -> Report:
         path=file,
         pictures=tuple(pictures),
         artifacts=tuple(one.name for one in found.artifacts),
-        results=tuple(section.result for section in shown),
+        sentences=tuple(section.result for section in shown),
     )
 
 

@@ -25,25 +25,14 @@ if TYPE_CHECKING:
         say_imports,
         tokenize,
     )
-    from emo_prune.routing.modularity import measure_modularity
-    from emo_prune.routing.observer import named_failures, observe, observe_greedy
-    from emo_prune.routing.placement import (
-        Ranks,
-        current_ranks,
-        joined_ranks,
-        must_stream,
-        refuse_quantised,
-        refuse_ranks,
-        resolved_dtype,
-    )
-    from emo_prune.routing.saved_run import refuse_leftover, resumable
+    from emo_prune.routing.observer import observe, observe_greedy
+    from emo_prune.routing.placement import Ranks, current_ranks, refuse_ranks
+    from emo_prune.routing.saved_run import resumable
     from emo_prune.routing.streamed import StreamedRun
-    from emo_prune.routing.weights import HeldBytes
 
 __all__ = [
     "Batch",
     "Calibrated",
-    "HeldBytes",
     "LayerRouting",
     "Ranks",
     "StreamedRun",
@@ -52,20 +41,13 @@ __all__ = [
     "chat_template",
     "check_vocabulary",
     "current_ranks",
-    "joined_ranks",
     "make_batches",
     "masked",
-    "measure_modularity",
     "moe_blocks",
-    "must_stream",
-    "named_failures",
     "observe",
     "observe_greedy",
     "prune_in_place",
-    "refuse_leftover",
-    "refuse_quantised",
     "refuse_ranks",
-    "resolved_dtype",
     "resumable",
     "say_imports",
     "tokenize",
@@ -74,7 +56,6 @@ __all__ = [
 _HOMES = {
     "Batch": "calibration",
     "Calibrated": "calibration",
-    "HeldBytes": "weights",
     "Ranks": "placement",
     "StreamedRun": "streamed",
     "TokenizedExamples": "calibration",
@@ -82,20 +63,13 @@ _HOMES = {
     "chat_template": "calibration",
     "check_vocabulary": "calibration",
     "current_ranks": "placement",
-    "joined_ranks": "placement",
     "make_batches": "calibration",
     "masked": "blocks",
-    "measure_modularity": "modularity",
     "moe_blocks": "blocks",
-    "must_stream": "placement",
-    "named_failures": "observer",
     "observe": "observer",
     "observe_greedy": "observer",
     "prune_in_place": "blocks",
-    "refuse_leftover": "saved_run",
-    "refuse_quantised": "placement",
     "refuse_ranks": "placement",
-    "resolved_dtype": "placement",
     "resumable": "saved_run",
     "say_imports": "calibration",
     "tokenize": "calibration",

@@ -1,11 +1,8 @@
-"""What was observed: per layer and expert, how the model routed the examples.
-
-Every array has two rows, one per half of the examples (even and odd positions), so that
-the stability of a choice can be told: axis 0 is the half, axis 1 the expert.
-"""
+"""What was observed: per layer and expert, how the model routed the examples."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +11,20 @@ import numpy.typing as npt
 Counts = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.float64]
 
+Combine = Callable[["LayerRouting"], "LayerRouting"]  # of several processes
+
 COUNTS = ("num_tokens", "picks")  # the fields of `LayerRouting` that are int64
 SUMS = ("mass", "weighted_norms", "token_weighted")  # and those that are float64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRouting:
-    """The routing of one layer over the calibration tokens, padding excluded.
+    """The routing of one layer over the calibration tokens: what a score is made of.
+
+    Padding is never counted. Every array has two rows, one for each half of the
+    examples (those in even and in odd places), so that the stability of a choice can be
+    told: axis 0 is the half, axis 1 the expert, shared ones included. Scores sum over
+    axis 0.
 
     num_tokens: int64 [2], tokens that went through the layer.
     picks: int64 [2, experts], how often each expert was among the top-k.

@@ -21,9 +21,7 @@ from emo_prune.errors import Parameter, RoutingError
 from emo_prune.models.loading import LOADING_FAILURES, failure_reason
 from emo_prune.routing.blocks import MoEBlock, moe_blocks, prune_in_place
 from emo_prune.routing.calibration import Batch, check_vocabulary
-from emo_prune.routing.counts import LayerRouting
-
-Combine = Callable[[LayerRouting], LayerRouting]
+from emo_prune.routing.counts import Combine, LayerRouting
 
 
 def observe(

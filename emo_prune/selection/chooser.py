@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from emo_prune.files import versions
 from emo_prune.options import BudgetOptions
 from emo_prune.progress import Progress
 from emo_prune.routing import LayerRouting
-from emo_prune.routing.counts import Sums
+from emo_prune.routing.counts import Combine, Sums
 from emo_prune.selection.budget import Budget, parse_keep, resolve_budget
 from emo_prune.selection.document import (
     KeptExperts,
@@ -33,8 +33,6 @@ from emo_prune.selection.scores import (
 
 if TYPE_CHECKING:
     from emo_prune.routing import Batch
-
-Combine = Callable[[LayerRouting], LayerRouting]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +137,7 @@ class Chooser:
         from emo_prune.routing import observe, observe_greedy
 
         passes = len(model.layers) if self.greedy else 1
-        tokens = passes * sum(int(batch.attention_mask.sum()) for batch in batches)
+        tokens = passes * sum(batch.num_tokens for batch in batches)
         with progress.track("observing routing", tokens, "tokens") as advance:
             if self.greedy:
                 return observe_greedy(

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
 
 from emo_prune.architectures import MoELayer, MoEModel
-from emo_prune.artifacts import Count, Document, Part, Positive
+from emo_prune.artifacts import (
+    Count,
+    Document,
+    Part,
+    Positive,
+    data_frame,
+    html_table,
+)
 from emo_prune.errors import BadSelection, EmoPruneError, FingerprintMismatch, Parameter
 from emo_prune.facts import Calibration, SourceModel, Versions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Kept = Annotated[tuple[Count, ...], Meta(min_length=1)]
 
@@ -72,6 +82,29 @@ class Selection(Document, frozen=True, kw_only=True, tag="emo-prune/selection/1"
             f"of {self.model.name}, {len(self.layers)} layers, by {self.method.score} "
             f"on {self.calibration.task})"
         )
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            ("layer", "effective experts", "kept picks", "kept mass", "kept"),
+            [
+                (
+                    layer.layer,
+                    f"{layer.effective_experts:.1f}",
+                    f"{layer.retained_picks:.1%}",
+                    f"{layer.retained_mass:.1%}",
+                    ", ".join(map(str, layer.kept)),
+                )
+                for layer in self.layers
+            ],
+        )
+
+    def to_pandas(self) -> DataFrame:
+        """Return a line for each layer, with the columns of `LayerSelection`.
+
+        Raises:
+            ReportError: pandas is not installed.
+        """
+        return data_frame([layer.to_dict() for layer in self.layers])
 
     @property
     def kept(self) -> dict[int, tuple[int, ...]]:

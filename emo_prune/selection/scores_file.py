@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from emo_prune.errors import BadSelection, Command
 from emo_prune.facts import Calibration, SourceModel, Versions
 from emo_prune.files import strict_json, write_atomically
 from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
+from emo_prune.selection.document import Selection
 
 SCHEMA = "emo-prune/scores/1"
 _ARRAYS = (*COUNTS, *SUMS)
@@ -54,6 +55,19 @@ class ScoresFile:
     versions: Versions
     limits: Limits
     layers: tuple[LayerRouting, ...]
+
+    @classmethod
+    def of(
+        cls, selection: Selection, limits: Limits, layers: Iterable[LayerRouting]
+    ) -> ScoresFile:
+        """Return what a selection was made of."""
+        return cls(
+            model=selection.model,
+            calibration=selection.calibration,
+            versions=selection.versions,
+            limits=limits,
+            layers=tuple(layers),
+        )
 
 
 def write_scores(path: Path, scores: ScoresFile) -> None:

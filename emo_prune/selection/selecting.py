@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,18 @@ from emo_prune.options import (
     number_of_examples,
     verb,
 )
-from emo_prune.routing import (
-    LayerRouting,
+from emo_prune.routing.calibration import calibrate, say_imports
+from emo_prune.routing.placement import (
     Ranks,
-    StreamedRun,
-    calibrate,
     current_ranks,
     joined_ranks,
     must_stream,
-    refuse_leftover,
     refuse_quantised,
     refuse_ranks,
     resolved_dtype,
-    resumable,
-    say_imports,
 )
+from emo_prune.routing.saved_run import refuse_leftover, resumable
+from emo_prune.routing.streamed import StreamedRun
 from emo_prune.selection.chooser import Chooser, run_key, source_model
 from emo_prune.selection.document import Selection
 from emo_prune.selection.scores_file import ScoresFile, read_scores, write_scores
@@ -54,8 +50,10 @@ def select(options: SelectOptions) -> Selection:
     task = parse_task(options.task, options.examples)
     prompts = task_options(options, options.seed)
     check_prompts(task, prompts)
-    files = _Files.of(options)
-    files.refuse_existing(force=options.force)
+    file = _file(options)
+    scores = places.scores_file(file) if file and options.save_scores else None
+    for output in filter(None, (file, scores)):
+        places.refuse_existing(output, force=options.force)
     model = needed_model(options.model, options.verb)
     # Headers first: a budget that cannot be must not cost a download.
     seen = open_model(model, options.revision)
@@ -66,9 +64,11 @@ def select(options: SelectOptions) -> Selection:
     say_imports(options.progress)
     with joined_ranks() as ranks:
         streams = _is_streamed(options, seen, ranks)
-        state = files.state if streams and ranks.size == 1 else None
-        if state is not None and not options.resume:
-            refuse_leftover(state, force=options.force)
+        state = None  # where a streamed run is saved after each layer
+        if file is not None and streams and ranks.size == 1:
+            state = places.state_of(file)
+            if not options.resume:
+                refuse_leftover(state, force=options.force)
         opened = downloaded(seen, model)
         calibrated = calibrate(
             task,
@@ -98,7 +98,10 @@ def select(options: SelectOptions) -> Selection:
             selection = chooser.selection(
                 source_model(opened.model, opened.fingerprint), calibrated.facts
             )
-            files.write(selection, chooser.limits, layers)
+            if scores is not None:
+                write_scores(scores, ScoresFile.of(selection, chooser.limits, layers))
+            if file is not None:
+                selection.save(file)
     return selection
 
 
@@ -135,48 +138,11 @@ def select_again(scores: ScoresFile, options: ReselectOptions) -> Selection:
     return chooser.selection(scores.model, scores.calibration)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Files:
-    """Where a run writes; None where it does not, or where another process does.
-
-    state: where a streamed run is saved after each layer.
-    """
-
-    selection: Path | None
-    scores: Path | None
-    state: Path | None
-
-    @classmethod
-    def of(cls, options: SelectOptions) -> _Files:
-        if options.output is None or current_ranks().rank != 0:
-            return cls(selection=None, scores=None, state=None)
-        file = places.selection_file(Path(options.output))
-        return cls(
-            selection=file,
-            scores=places.scores_file(file) if options.save_scores else None,
-            state=places.state_of(file),
-        )
-
-    def refuse_existing(self, *, force: bool) -> None:
-        for file in filter(None, (self.selection, self.scores)):
-            places.refuse_existing(file, force=force)
-
-    def write(
-        self, selection: Selection, limits: Limits, layers: list[LayerRouting]
-    ) -> None:
-        if self.scores is not None:
-            write_scores(
-                self.scores,
-                ScoresFile(
-                    model=selection.model,
-                    calibration=selection.calibration,
-                    versions=selection.versions,
-                    limits=limits,
-                    layers=tuple(layers),
-                ),
-            )
-        if self.selection is not None:
-            selection.save(self.selection)
+def _file(options: SelectOptions) -> Path | None:
+    """Return where the selection goes; None where another process writes, or nobody."""
+    if options.output is None or current_ranks().rank != 0:
+        return None
+    return places.selection_file(Path(options.output))
 
 
 def _is_streamed(options: SelectOptions, model: MoEModel, ranks: Ranks) -> bool:

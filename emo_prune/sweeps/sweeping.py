@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,7 +17,7 @@ from emo_prune import places
 from emo_prune.evaluation import refuse_overlap
 from emo_prune.facts import Calibration
 from emo_prune.options import SweepOptions, needed_model, verb
-from emo_prune.progress import Interruptible, Progress
+from emo_prune.progress import Progress
 from emo_prune.sweeps.document import Sweep
 from emo_prune.sweeps.grid import (
     Grid,
@@ -70,11 +69,11 @@ def sweep(options: SweepOptions) -> Sweep:
         places.refuse_inside(file, Path(model))
     if options.ray is not None:
         check_ray(options.ray, options.device)
-    with Interruptible(options.progress) as progress, _state_folder(file) as folder:
-        grid = sweep_grid(replace(options, progress=progress), tasks)
+    with _state_folder(file) as folder:
+        grid = sweep_grid(options, tasks)
         state = SweepState(folder, grid.key)
         with state.held(force=options.force):
-            left = _Left(progress)
+            left = _Left(options.progress)
             try:
                 _complete(grid, state, options.ray, left)
             except BaseException:

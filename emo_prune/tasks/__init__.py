@@ -6,12 +6,18 @@ lm-eval task object, and never of the same document. Importing this package is l
 lm-eval and datasets are imported when prompts are built.
 """
 
-from emo_prune.tasks.calibration import CalibrationSet, Example, calibration_set
-from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
-from emo_prune.tasks.examples import ExampleRow, RenderMessages, read_examples
+from emo_prune.tasks.calibration import CalibrationSet, calibration_set
+from emo_prune.tasks.examples import (
+    Example,
+    ExampleRow,
+    RenderMessages,
+    read_examples,
+)
 from emo_prune.tasks.harness import quiet
 from emo_prune.tasks.scored import EvaluationSet, ScoredTask, evaluation_set
 from emo_prune.tasks.task import (
+    MMLU_CATEGORIES,
+    MMLU_PRO_CATEGORIES,
     Task,
     TaskOptions,
     check_prompts,

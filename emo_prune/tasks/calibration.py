@@ -8,26 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from emo_prune.errors import Parameter, TaskError
 from emo_prune.tasks.documents import HELD_OUT, permutation
-from emo_prune.tasks.examples import RenderMessages, read_examples
+from emo_prune.tasks.examples import Example, RenderMessages, read_examples
 from emo_prune.tasks.harness import quiet
 from emo_prune.tasks.prepare import Prepared, prepare
 from emo_prune.tasks.task import Task, TaskOptions, check_prompts, no_examples
 
 if TYPE_CHECKING:
     from emo_prune.tasks.prompted import PromptedTask
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One calibration example; what the model reads is `context + completion`.
-
-    `completion` is the gold answer just as lm-eval would score it (" B"), or the whole
-    text where there is no answer, and then `context` is empty.
-    """
-
-    context: str
-    completion: str
-    document_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,14 +182,7 @@ def _from_file(
     rows = read_examples(task.examples, render_messages)
     order = permutation(len(rows), options.seed)[:num_examples]
     return CalibrationSet(
-        examples=tuple(
-            Example(
-                context=rows[i].context,
-                completion=rows[i].completion,
-                document_sha256=rows[i].document_sha256,
-            )
-            for i in order
-        ),
+        examples=tuple(rows[i] for i in order),
         task=task.name,
         split="file",
         num_fewshot=0,

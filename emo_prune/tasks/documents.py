@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from emo_prune.errors import DataMissing, Parameter, TaskError
 from emo_prune.files import canonical_json, sha256_text
 from emo_prune.tasks.local_data import read_local
@@ -42,6 +40,8 @@ def question_sha256(question: str, choices: Any) -> str:
 
 def permutation(size: int, seed: int) -> list[int]:
     """Return the order `Dataset.shuffle(seed=seed)` gives `size` rows."""
+    import numpy as np  # slow to import, and names are parsed without it
+
     return [int(i) for i in np.random.default_rng(seed).permutation(size)]
 
 

@@ -21,17 +21,26 @@ _KEYS = "`text`; or `prompt` and `completion`; or `messages`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExampleRow:
-    """One row: `completion` is what is scored, `context` comes before it, verbatim.
+class Example:
+    """One calibration example; what the model reads is `context + completion`.
 
-    A row of text (or rendered messages) has no context. With `choices`, `answer` is
-    the index of the right one.
+    `completion` is the gold answer just as lm-eval would score it (" B"), or the whole
+    text where there is no answer, and then `context` is empty.
     """
 
-    form: Form
     context: str
     completion: str
     document_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleRow(Example):
+    """A row of a user's file. With `choices`, `answer` is the index of the right one.
+
+    `completion` is what is scored; a row of text (or messages) has no context.
+    """
+
+    form: Form
     choices: tuple[str, ...] = ()
     answer: int = 0
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emo_prune.errors import Parameter, TaskError
-from emo_prune.tasks.categories import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES
 from emo_prune.tasks.documents import (
     HELD_OUT,
     divided,
@@ -27,7 +26,7 @@ from emo_prune.tasks.harness import (
     mmlu_pro_config,
     quiet,
 )
-from emo_prune.tasks.task import Task, TaskOptions
+from emo_prune.tasks.task import MMLU_CATEGORIES, MMLU_PRO_CATEGORIES, Task, TaskOptions
 
 if TYPE_CHECKING:
     from emo_prune.tasks.prompted import PromptedTask

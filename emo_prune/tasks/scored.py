@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emo_prune.errors import Parameter, TaskError
-from emo_prune.tasks.categories import OUTSIDE_THE_HEADLINE
 from emo_prune.tasks.examples import RenderMessages, read_examples
 from emo_prune.tasks.harness import quiet
 from emo_prune.tasks.prepare import Prepared, prepare, prepare_examples
-from emo_prune.tasks.task import Task, TaskOptions, check_prompts, no_examples
+from emo_prune.tasks.task import (
+    OUTSIDE_THE_HEADLINE,
+    Task,
+    TaskOptions,
+    check_prompts,
+    no_examples,
+)
 
 if TYPE_CHECKING:
     from emo_prune.tasks.prompted import PromptedTask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import shutil
@@ -114,6 +113,7 @@ class Tab:
 @contextmanager
 def browser(profile: Path) -> Iterator[Tab]:
     """Lend a tab of a new browser; skip where there is none."""
+    fcntl = pytest.importorskip("fcntl", reason="it is spoken to as Unix does")
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
         pytest.skip("no Chromium on this machine")

@@ -81,6 +81,7 @@ def test_names_in_pictures_are_text(folder: Path, edit: Edit) -> None:
         assert not UNSEEN.search(str(text))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
 def test_a_files_own_name_reaches_page_and_terminal_as_text(
     outputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_score_that_a_package_brings_is_shown(
     assert "chosen by of-a-package, lose nothing" in text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_a_place_that_is_a_loop_of_links_is_named(
     outputs: Path, tmp_path: Path
 ) -> None:

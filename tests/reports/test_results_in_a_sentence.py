@@ -17,7 +17,7 @@ SPREAD = r"95 % interval ([+-][\d.]+) to ([+-][\d.]+)"
 
 def said(path: Path, tmp_path: Path) -> str:
     """The first sentence of a page."""
-    return report(path, output=tmp_path / "page.html", force=True).results[0]
+    return report(path, output=tmp_path / "page.html", force=True).sentences[0]
 
 
 def headline(**figures: Any) -> Any:
@@ -87,7 +87,7 @@ def test_where_less_is_better_more_is_worse(
     edit("results.json", in_bits)
     found = said(folder / "results.json", tmp_path)
     assert "is worse than" in found
-    assert "+0.25 bits per byte" in found
+    assert "+0.250 bits per byte" in found
     assert "1.500 bits per byte where" in found
 
 
@@ -138,7 +138,7 @@ def test_a_sweep_that_loses_everywhere_names_the_best_trade_off(
 
     found = said(edited(worse), tmp_path)
     assert found.startswith("Every budget loses more than chance explains")
-    assert "saves loses 50% of the experts, chosen by frequency," in found
+    assert "that it saves is 50% of the experts, chosen by frequency: " in found
     assert "-1.00 points, 95 % interval -1.50 to -0.50" in found
 
 

@@ -21,6 +21,7 @@ from emo_prune.artifacts import json_schema
 from emo_prune.errors import BadSelection, EmoPruneError, FingerprintMismatch
 from emo_prune.routing import LayerRouting
 from emo_prune.selection import (
+    LayerSelection,
     Limits,
     ScoresFile,
     Selection,
@@ -335,3 +336,15 @@ def test_damaged_scores_are_read_or_named(
     except EmoPruneError as refusal:
         error = refusal
     assert error is None or (isinstance(error, BadSelection) and error.hint)
+
+
+def test_a_selection_shows_itself_in_a_line_and_as_a_table(model: MoEModel) -> None:
+    selection = selection_of(model, (0, 3, 5, 7))
+    assert repr(selection) == (
+        f"Selection(4 of 8 experts of {model.checkpoint.name}, 2 layers, by frequency "
+        "on made-up)"
+    )
+    assert "<td>0, 3, 5, 7</td>" in selection._repr_html_()
+    table = selection.to_pandas()
+    assert list(table.columns) == list(LayerSelection.__struct_fields__)
+    assert table["kept"].tolist() == [[0, 3, 5, 7]] * 2

@@ -6,11 +6,10 @@ pictures of its `sections` as SVG and PNG. `document` says which kind of artifac
 shown how; a new kind is a file beside it and a row there.
 """
 
-from emo_prune.reports.page.artifacts import Artifact, Found, find_artifacts
+from emo_prune.reports.page.artifacts import Artifact, Found, Section, find_artifacts
 from emo_prune.reports.page.document import is_page, page, sections
 from emo_prune.reports.page.picture import Picture
 from emo_prune.reports.page.picture_files import is_picture, picture_files
-from emo_prune.reports.page.section import Section
 
 __all__ = [
     "Artifact",

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from emo_prune.carving import CarvedLayer, CarvingRecord
 from emo_prune.facts import Modularity
-from emo_prune.reports.carving import ENERGIES, ENERGY_WORDS, TIGHTNESS_WORDS
-from emo_prune.reports.page.artifacts import Artifact
+from emo_prune.reports.page.artifacts import Artifact, Section
 from emo_prune.reports.page.heat_map import HeatRow, heat_map
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
 from emo_prune.reports.page.markup import (
@@ -23,7 +22,7 @@ from emo_prune.reports.page.markup import (
     table,
 )
 from emo_prune.reports.page.picture import Picture
-from emo_prune.reports.page.section import Section
+from emo_prune.reports.terminal import ENERGIES, ENERGY_WORDS, TIGHTNESS_WORDS
 from emo_prune.units import format_count
 
 

@@ -112,12 +112,14 @@ def comparison_result(
 ) -> str:
     """Say in one sentence what was lost against the baseline, and if gates held."""
     head = compared.headline
-    change = f"{head.difference:+.2f} {unit(compared)}"
+    places = 2 if compared.higher_is_better else 3
+    change = f"{head.difference:+.{places}f} {unit(compared)}"
     if compared.higher_is_better:
         change += f" of {metric_name(compared.metric)}"
     spread = "no interval"
     if head.interval is not None:
-        spread = "95 % interval {:+.2f} to {:+.2f}".format(*head.interval)
+        low, high = head.interval
+        spread = f"95 % interval {low:+.{places}f} to {high:+.{places}f}"
     gates = "".join(f"; {_gate_result(verdict)}" for verdict in verdicts)
     return (
         f"{compared.model} {_standing(head, compared)} {compared.baseline} on "

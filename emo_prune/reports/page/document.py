@@ -16,25 +16,31 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from emo_prune.artifacts import Document
 from emo_prune.carving import CarvingRecord
 from emo_prune.errors import ReportError
 from emo_prune.evaluation import Results
 from emo_prune.exports import ExportRecord
 from emo_prune.pretraining import PretrainRecord
-from emo_prune.reports.page.artifacts import Artifact, Found, Unknown
+from emo_prune.reports.page.artifacts import (
+    Artifact,
+    Found,
+    Render,
+    Section,
+    Unknown,
+    unbroken,
+)
 from emo_prune.reports.page.carving import carving_section
-from emo_prune.reports.page.export import export_section
+from emo_prune.reports.page.checkpoints import export_section, pretraining_section
 from emo_prune.reports.page.markup import Markup, joined, note, tag
-from emo_prune.reports.page.pretraining import pretraining_section
 from emo_prune.reports.page.results import results_section, together_sections
-from emo_prune.reports.page.section import Render, Section, unbroken
 from emo_prune.reports.page.selection import selection_section
 from emo_prune.reports.page.sweep import sweep_section
 from emo_prune.selection import Selection
 from emo_prune.sweeps import Sweep
 from emo_prune.version import __version__
 
-KINDS: Mapping[type, Render] = {
+KINDS: Mapping[type[Document], Render] = {
     Sweep: sweep_section,
     Results: results_section,
     Selection: selection_section,
@@ -71,7 +77,7 @@ def sections(found: Found) -> list[Section]:
             where=", ".join(one.name for one in found.artifacts),
             got=", ".join(sorted(set(_schemas(found.artifacts))))
             or "nothing of itself",
-            expected=", ".join(kind.__name__ for kind in KINDS),
+            expected=", ".join(str(kind.schema) for kind in KINDS),
             hint="give what select, eval or sweep wrote, a checkpoint, or a folder",
         )
     return list(_told_apart(shown))

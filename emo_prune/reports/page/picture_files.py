@@ -10,10 +10,10 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
+from emo_prune.reports.page.artifacts import Section
 from emo_prune.reports.page.markup import Markup, tag
 from emo_prune.reports.page.painted import painted, refuse_without_painter
 from emo_prune.reports.page.picture import Picture, coordinate, text
-from emo_prune.reports.page.section import Section
 from emo_prune.version import __version__
 
 _MARK = b"emo-prune "

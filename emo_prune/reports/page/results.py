@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from emo_prune.evaluation import CategoryResult, Difference, Results
 from emo_prune.evaluation.figures import metric_name
 from emo_prune.evaluation.gates import gate_name, gate_outcome
-from emo_prune.reports.page.artifacts import Artifact
+from emo_prune.reports.page.artifacts import Artifact, Section
 from emo_prune.reports.page.comparison import (
     bounds_of,
     columns_of,
@@ -36,7 +36,6 @@ from emo_prune.reports.page.markup import (
     table,
 )
 from emo_prune.reports.page.picture import Picture
-from emo_prune.reports.page.section import Section
 
 _BARS = "Bars are normal 95 % intervals of the standard error."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from emo_prune.errors import Command, ReportError
-from emo_prune.reports.page.artifacts import Artifact
+from emo_prune.reports.page.artifacts import Artifact, Section
 from emo_prune.reports.page.beside import ExpertUse
 from emo_prune.reports.page.heat_map import HeatRow, heat_map
 from emo_prune.reports.page.line_plot import Frame, Line, Point, line_plot
@@ -21,7 +21,6 @@ from emo_prune.reports.page.markup import (
     table,
 )
 from emo_prune.reports.page.picture import Picture
-from emo_prune.reports.page.section import Section
 from emo_prune.selection import LayerSelection, Selection
 
 _COLUMNS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emo_prune.reports.page.artifacts import Artifact
+from emo_prune.reports.page.artifacts import Artifact, Section
 from emo_prune.reports.page.markup import (
     NONE,
     Markup,
@@ -19,7 +19,6 @@ from emo_prune.reports.page.markup import (
     table,
     tag,
 )
-from emo_prune.reports.page.section import Section
 from emo_prune.reports.page.sweep_plots import sweep_plots
 from emo_prune.reports.sweep import (
     best_budget,
@@ -96,19 +95,19 @@ def _result(sweep: Sweep) -> str:
     if is_loss(sweep, mean):
         return (
             f"Every budget loses more than chance explains of the full model's {whole};"
-            f" the least for the bytes that it saves loses {_budget(sweep, row)}: "
-            f"{_cost(sweep, row, mean)}."
+            " the best trade for the bytes that it saves is "
+            f"{_budget(sweep, row)}: {_cost(sweep, row, mean)}."
         )
     questions = sum(task.n for task in sweep.tasks)
     return (
-        f"{_budget(sweep, row)} lose nothing that {questions:,} questions can show: "
+        f"{_budget(sweep, row)}, lose nothing that {questions:,} questions can show: "
         f"{_cost(sweep, row, mean)}; the full model has {whole}."
     )
 
 
 def _budget(sweep: Sweep, row: Row) -> str:
     on = f" on {row.calibration} examples" if len(sizes_of(sweep)) > 1 else ""
-    return f"{row.keep} of the experts, chosen by {row.score}{on},"
+    return f"{row.keep} of the experts, chosen by {row.score}{on}"
 
 
 def _cost(sweep: Sweep, row: Row, mean: Cell) -> str:

@@ -14,7 +14,7 @@ from emo_prune.selection import Selection
 from tests.cli.conftest import Run
 
 
-def test_main_road_on_mmlu_needs_only_three_settings(
+def test_the_three_commands_on_mmlu_need_only_three_settings(
     run: Run, goldens: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMO_PRUNE_MODEL", str(goldens / "emo_shared1"))
