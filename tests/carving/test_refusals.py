@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import emo_prune
+from emo_prune import CarvingRecord
 from emo_prune.errors import (
     CarvingError,
     CheckpointError,
@@ -311,7 +312,7 @@ def test_force_replaces_nothing_but_a_carving(dense: Dense, tmp_path: Path) -> N
     (tmp_path / "out" / "diary.txt").write_text("dear")
     refused(
         OutputExists,
-        "nothing to be replaced by force",
+        "nothing that force=True may replace",
         tmp_path,
         lambda out: carved(dense("llama"), out, force=True),
     )
@@ -326,7 +327,7 @@ def test_force_replaces_no_export_of_a_carving(dense: Dense, tmp_path: Path) -> 
         lambda out: carved(dense("llama"), out, force=True),
         lambda out: restore(tmp_path / "carved", out, force=True),
     ):
-        refused(OutputExists, "nothing to be replaced by force", tmp_path, call)
+        refused(OutputExists, "nothing that force=True may replace", tmp_path, call)
 
 
 def test_an_output_inside_the_source(dense: Dense, tmp_path: Path) -> None:
@@ -453,12 +454,55 @@ def test_a_damaged_carving_is_not_put_together(
     refused(kind, match, tmp_path, lambda out: restore(damaged, out))
 
 
+DEEP, DIGITS = "[" * 100_000, "9" * 5000
+HOSTILE = {
+    "deep": f'{{"schema": "emo-prune/carving/1", "layers": {DEEP}',
+    "digits": f'{{"schema": "emo-prune/carving/1", "seed": {DIGITS}}}',
+    "large": f'{{"schema": "emo-prune/carving/1", "seed": {DIGITS[:400]}}}',
+    "mark": "\ufeff{}",
+    "twice": '{"schema": "emo-prune/carving/1", "seed": 0, "seed": 1}',
+    "list": "[]",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_record_is_named(dense: Dense, tmp_path: Path, text: str) -> None:
+    carved(dense("llama"), tmp_path / "carved")
+    file = tmp_path / "carved" / "carving.json"
+    file.write_text(text, encoding="utf-8")
+    call = partial(restore, tmp_path / "carved")
+    refused(CheckpointError, "carving.json", tmp_path, call)
+    with pytest.raises(CarvingError, match=r"carving\.json"):
+        CarvingRecord.load(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"layers": []}, {"num_experts": "8"}, {"num_experts": 0}, {"method": "magic"},
+     {"measured": {}}, {"model": None}, {"more": 1}, {"seed": 0.5}],
+)  # fmt: skip
+def test_a_record_of_another_shape_is_named(
+    dense: Dense, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    record = carved(dense("llama"), tmp_path / "carved").to_dict()
+    with pytest.raises(CarvingError, match="breaks its schema"):
+        CarvingRecord.from_value(record | change, "carving.json")
+
+
+def test_an_empty_folder_is_taken(dense: Dense, tmp_path: Path) -> None:
+    for name in ("carved", "back"):
+        (tmp_path / name).mkdir()
+    carved(dense("llama"), tmp_path / "carved")
+    restore(tmp_path / "carved", tmp_path / "back")
+    assert read_blobs(tmp_path / "back") == read_blobs(dense("llama"))
+
+
 def test_the_dense_model_is_not_written_over(dense: Dense, tmp_path: Path) -> None:
     carved(dense("llama"), tmp_path / "carved")
     copy = shutil.copytree(dense("llama"), tmp_path / "out")
     refused(
         OutputExists,
-        "nothing to be replaced by force",
+        "nothing that force=True may replace",
         tmp_path,
         lambda out: restore(tmp_path / "carved", out, force=True),
     )

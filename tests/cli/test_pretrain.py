@@ -299,7 +299,7 @@ def test_what_is_there_is_not_overwritten(run: Run, corpus: Path) -> None:
     assert_named(run(*arguments(corpus, "model")), "exists already")
     assert_named(
         run(*arguments(corpus, "model", "--force")),
-        "is nothing to be replaced by --force",
+        "is nothing that --force may replace",
     )
     assert Path("model/thesis.txt").read_text() == "years of work"
 
