@@ -4,7 +4,7 @@ try:
     evaluation = evaluate(
         "exported",
         examples="questions.jsonl",
-        baseline="source",
+        baseline="./model",
         max_drop=50,
         output="results.json",
     )
