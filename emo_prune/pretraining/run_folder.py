@@ -1,4 +1,4 @@
-"""The folder of a training in progress, from which `--resume` goes on.
+"""The folder of a training in progress, from which a later run goes on.
 
     OUTPUT.run/
         run.json         what is trained: recipe, variant, hashes of text and tokenizer
