@@ -219,7 +219,7 @@ def _declared(options: Any) -> tuple[Declared, ...]:
                 default=one.default,
             )
         )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda one: not one.option.positional))
 
 
 def _kind(hint: Any, said: type | None) -> tuple[type | tuple[str, ...], bool]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from emo_prune.errors import BadExamples
 from emo_prune.files import strict_json
 from emo_prune.tasks.documents import document_sha256, question_sha256
-from emo_prune.tasks.rows import open_text, reading
+from emo_prune.tasks.text_files import open_text, reading
 
 Messages = list[dict[str, Any]]
 RenderMessages = Callable[[Messages], str]

@@ -8,26 +8,22 @@ finds the same copy.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from emo_prune.errors import DataMissing, Parameter, TaskError
 from emo_prune.files import strict_json
 from emo_prune.tasks.harness import LETTERS
-from emo_prune.tasks.rows import (
-    Column,
-    Row,
-    checked,
-    labelled_choices,
-    one_of,
-    open_text,
-    reading,
-    text_list,
-    texts,
-)
+from emo_prune.tasks.text_files import open_text, reading
 
+Row = dict[str, Any]
 Splits = dict[str, list[Row]]
+Columns = type[msgspec.Struct]  # those that lm-eval's task reads of a row
 
 _COLUMNS = 6  # question, A, B, C, D, answer letter
 
@@ -102,10 +98,8 @@ def _mmlu_pro(folder: Path) -> Splits:
     if not tests or not validation.is_file():
         raise _missing(validation if tests else folder / "test" / "*.jsonl")
     return {
-        "validation": list(map(_same_ids, _json_rows(validation, _PRO_COLUMNS))),
-        "test": [
-            _same_ids(row) for path in tests for row in _json_rows(path, _PRO_COLUMNS)
-        ],
+        "validation": list(map(_same_ids, _json_rows(validation, _PRO))),
+        "test": [_same_ids(row) for path in tests for row in _json_rows(path, _PRO)],
     }
 
 
@@ -126,14 +120,51 @@ def _boolq(row: Row) -> Row:
     }
 
 
-_PRO_COLUMNS = (
-    *texts("question", "category"),
-    text_list("options", 1, len(LETTERS)),
-    Column(
-        name="answer",
-        expected="the letter of one of the options",
-        fits=lambda row: row["answer"] in list(LETTERS[: len(row["options"])]),
-    ),
+class _Choices(msgspec.Struct):
+    """Choices of an answer, and what each is called."""
+
+    text: list[str]
+    label: list[str]
+
+    def __post_init__(self) -> None:
+        if len(self.text) != len(self.label) or len(self.text) < 2:
+            raise ValueError("not two or more texts, with as many labels")
+
+
+class _FiveChoices(_Choices):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label != list("ABCDE"):
+            raise ValueError("not the labels A to E")
+
+
+def _labelled(row: Any) -> None:
+    if row.answerKey not in row.choices.label:
+        raise ValueError("answerKey: none of the labels")
+
+
+def _padded(row: Any) -> None:
+    row.answerKey = row.answerKey.lstrip()  # as lm-eval does
+    _labelled(row)
+
+
+def _lettered(row: Any) -> None:
+    if row.answer not in list(LETTERS[: len(row.options)]):
+        raise ValueError("answer: the letter of none of the options")
+
+
+def _columns(check: Callable[[Any], None] | None = None, **types: Any) -> Columns:
+    """Return columns by their names; `check` raises `ValueError` for a row of them."""
+    namespace = {} if check is None else {"__post_init__": check}
+    return msgspec.defstruct("Row", list(types.items()), namespace=namespace)
+
+
+_PRO = _columns(
+    _lettered,
+    question=str,
+    category=str,
+    options=Annotated[list[str], msgspec.Meta(min_length=1, max_length=len(LETTERS))],
+    answer=str,
 )
 
 
@@ -145,18 +176,18 @@ class _Layout:
     """
 
     folder: str
-    columns: tuple[Column, ...]
+    columns: Columns
     stem: str = ""
     splits: tuple[str, ...] = ("train", "validation")
     convert: Callable[[Row], Row] = _same
 
 
 _ALL = ("train", "validation", "test")
-_ARC = (*texts("question"), *labelled_choices("choices", "answerKey"))
+_ARC = _columns(_labelled, question=str, choices=_Choices, answerKey=str)
 
 _LAYOUTS: dict[tuple[str, str | None], _Layout] = {
     ("openai/gsm8k", "main"): _Layout(
-        folder="gsm8k", splits=_ALL, columns=texts("question", "answer")
+        folder="gsm8k", splits=_ALL, columns=_columns(question=str, answer=str)
     ),
     ("allenai/ai2_arc", "ARC-Easy"): _Layout(
         folder="arc", stem="easy_", splits=_ALL, columns=_ARC
@@ -167,61 +198,61 @@ _LAYOUTS: dict[tuple[str, str | None], _Layout] = {
     ("allenai/openbookqa", "main"): _Layout(
         folder="openbookqa",
         splits=_ALL,
-        columns=(
-            *texts("question_stem"),
-            *labelled_choices("choices", "answerKey", padded=True),
-        ),
+        columns=_columns(_padded, question_stem=str, choices=_Choices, answerKey=str),
     ),
     ("Rowan/hellaswag", None): _Layout(
         folder="hellaswag",
-        columns=(
-            *texts("activity_label", "ctx_a", "ctx_b"),
-            text_list("endings", 4, 4),
-            one_of("label", *"0123", *range(4)),
+        columns=_columns(
+            activity_label=str,
+            ctx_a=str,
+            ctx_b=str,
+            endings=Annotated[list[str], msgspec.Meta(min_length=4, max_length=4)],
+            label=Literal["0", "1", "2", "3", 0, 1, 2, 3],
         ),
     ),
     ("baber/piqa", None): _Layout(
-        folder="piqa", columns=(*texts("goal", "sol1", "sol2"), one_of("label", 0, 1))
+        folder="piqa",
+        columns=_columns(goal=str, sol1=str, sol2=str, label=Literal[0, 1]),
     ),
     ("allenai/winogrande", "winogrande_xl"): _Layout(
         folder="winogrande",
-        columns=(
-            Column(
-                name="sentence",
-                expected="a text with a gap, _",
-                fits=lambda row: (
-                    isinstance(row["sentence"], str) and "_" in row["sentence"]
-                ),
-            ),
-            *texts("option1", "option2"),
-            one_of("answer", "1", "2"),
+        columns=_columns(
+            sentence=Annotated[str, msgspec.Meta(pattern="_")],  # the gap
+            option1=str,
+            option2=str,
+            answer=Literal["1", "2"],
         ),
     ),
     ("tau/commonsense_qa", None): _Layout(
         folder="commonsense_qa",
-        columns=(
-            *texts("question"),
-            *labelled_choices("choices", "answerKey", labels="ABCDE"),
-        ),
+        columns=_columns(_labelled, question=str, choices=_FiveChoices, answerKey=str),
     ),
     ("allenai/sciq", None): _Layout(
         folder="sciq",
         splits=_ALL,
-        columns=texts(
-            *("support", "question", "correct_answer"),
-            *("distractor1", "distractor2", "distractor3"),
+        columns=_columns(
+            support=str,
+            question=str,
+            correct_answer=str,
+            distractor1=str,
+            distractor2=str,
+            distractor3=str,
         ),
     ),
     ("lighteval/siqa", None): _Layout(
         folder="social_i_qa",
-        columns=(
-            *texts("context", "question", "answerA", "answerB", "answerC"),
-            one_of("label", *"123", 1, 2, 3),
+        columns=_columns(
+            context=str,
+            question=str,
+            answerA=str,
+            answerB=str,
+            answerC=str,
+            label=Literal["1", "2", "3", 1, 2, 3],
         ),
     ),
     ("aps/super_glue", "boolq"): _Layout(
         folder="boolq",
-        columns=(*texts("question", "passage"), one_of("answer", True, False)),
+        columns=_columns(question=str, passage=str, answer=bool),
         convert=_boolq,
     ),
 }
@@ -234,14 +265,12 @@ def _existing(path: Path) -> Path | None:
     )
 
 
-def _json_rows(path: Path, columns: tuple[Column, ...]) -> list[Row]:
+def _json_rows(path: Path, columns: Columns) -> list[Row]:
     with reading(path, TaskError), open_text(path) as file:
         return _some(path, list(_objects(file, columns, path)))
 
 
-def _objects(
-    lines: Iterable[str], columns: tuple[Column, ...], path: Path
-) -> Iterator[Row]:
+def _objects(lines: Iterable[str], columns: Columns, path: Path) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         if not line.strip():
@@ -256,7 +285,30 @@ def _objects(
                 expected="one JSON object a line",
                 hint="download the file again, or correct the row",
             ) from None
-        yield checked(row, columns, where)
+        yield _checked(row, columns, where)
+
+
+def _checked(row: Any, columns: Columns, where: str) -> Row:
+    """Return a row that has what its columns ask for; others may stand beside them."""
+    try:
+        msgspec.convert(row, columns)
+    except msgspec.ValidationError as problem:
+        said = str(problem)
+        named = re.search(r"\$\.(\w+)", said) or re.search(
+            r"^(\w+):|field `(\w+)`$", said
+        )
+        column = next(filter(None, named.groups())) if named else None
+        raise TaskError(
+            "a row is not a JSON object"
+            if column is None
+            else f"the row's {column!r} cannot be used",
+            where=where,
+            got=problem,
+            expected=", ".join(map(repr, columns.__struct_fields__)),
+            hint="write the rows with the columns of the data set on the Hub",
+        ) from None
+    found: Row = row
+    return found
 
 
 def _some(path: Path, rows: list[Row]) -> list[Row]:
