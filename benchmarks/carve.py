@@ -52,7 +52,7 @@ WAYS = ("carve", "contiguous", "restore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Case:
     """A model, and into how many experts it is carved."""
 
     name: str
@@ -69,11 +69,11 @@ def measure(options: argparse.Namespace) -> Document:
     """Return the document of one benchmark."""
     before = machine()
     with work_folder(options) as folder:
-        subjects = make_models(folder, options)
-        found = {s.name: time_in_turns(s, folder, options) for s in subjects}
-        for subject in subjects:
-            same = check_same_tensors(subject.model, subject.back)
-            found[subject.name]["same_tensors_after_restoring"] = same
+        cases = make_models(folder, options)
+        found = {s.name: time_in_turns(s, folder, options) for s in cases}
+        for case in cases:
+            same = check_same_tensors(case.model, case.back)
+            found[case.name]["same_tensors_after_restoring"] = same
     budgets = {}
     for name, facts in found.items():
         room = AT_MOST_RSS + 2 * facts["ffn_bytes_of_a_layer"]
@@ -90,7 +90,7 @@ def measure(options: argparse.Namespace) -> Document:
     }
 
 
-def make_models(folder: Path, options: argparse.Namespace) -> list[Subject]:
+def make_models(folder: Path, options: argparse.Namespace) -> list[Case]:
     """Make the two models."""
     small, large = folder / "smollm2-135m", folder / "llama-1b-random"
     smollm2(folder, small, options.gguf)
@@ -98,35 +98,33 @@ def make_models(folder: Path, options: argparse.Namespace) -> list[Subject]:
     command = [*script("make_dense"), large, "--layers", str(options.layers)]
     run("making it", command, folder / "cache")
     return [
-        Subject(name=small.name, model=small, num_experts=16),
-        Subject(name=large.name, model=large, num_experts=64),
+        Case(name=small.name, model=small, num_experts=16),
+        Case(name=large.name, model=large, num_experts=64),
     ]
 
 
-def time_in_turns(
-    subject: Subject, folder: Path, options: argparse.Namespace
-) -> Document:
+def time_in_turns(case: Case, folder: Path, options: argparse.Namespace) -> Document:
     """Carve in both ways and put together, `--repeat` times; return the figures."""
     runs: dict[str, list[Run]] = {way: [] for way in WAYS}
     carved = folder / "carved"
     for number in range(options.repeat):
-        for file in sorted(subject.model.iterdir()):
+        for file in sorted(case.model.iterdir()):
             read_through(file)
         for way in ("contiguous", "carve"):
             shutil.rmtree(carved, ignore_errors=True)
             os.sync()
             method = "kmeans" if way == "carve" else way
-            flags = ["-n", str(subject.num_experts)]
+            flags = ["-n", str(case.num_experts)]
             flags += ["--layers", "all", "--method", method, "--json"]
-            runs[way].append(command("carve", subject.model, carved, flags, folder))
-        shutil.rmtree(subject.back, ignore_errors=True)
+            runs[way].append(command("carve", case.model, carved, flags, folder))
+        shutil.rmtree(case.back, ignore_errors=True)
         os.sync()
         runs["restore"].append(
-            command("restore", carved, subject.back, ["--dense"], folder)
+            command("restore", carved, case.back, ["--dense"], folder)
         )
         took = runs["carve"][-1].wall_s
-        note(f"{subject.name}, {number + 1}/{options.repeat}: {took:.1f} s")
-    document = describe(subject, json.loads(runs["carve"][-1].stdout), runs)
+        note(f"{case.name}, {number + 1}/{options.repeat}: {took:.1f} s")
+    document = describe(case, json.loads(runs["carve"][-1].stdout), runs)
     shutil.rmtree(carved)
     return document
 
@@ -139,11 +137,9 @@ def command(
     return run(verb, arguments, folder / "cache")
 
 
-def describe(
-    subject: Subject, record: Document, runs: dict[str, list[Run]]
-) -> Document:
+def describe(case: Case, record: Document, runs: dict[str, list[Run]]) -> Document:
     """Return the figures of one model."""
-    config = read_json(subject.model / "config.json")
+    config = read_json(case.model / "config.json")
     itemsize = {"float32": 4, "bfloat16": 2}[config["dtype"]]
     ffn = 3 * config["hidden_size"] * config["intermediate_size"] * itemsize
     found = {way: summary(some) for way, some in runs.items()}
@@ -154,8 +150,8 @@ def describe(
         "neurons": config["intermediate_size"],
         "hidden_size": config["hidden_size"],
         "dtype": config["dtype"],
-        "num_experts": subject.num_experts,
-        "source_bytes": folder_bytes(subject.model),
+        "num_experts": case.num_experts,
+        "source_bytes": folder_bytes(case.model),
         "ffn_bytes_of_a_layer": ffn,
         "mean_tightness": round(
             sum(layer["tightness"] for layer in record["layers"])

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from emo_prune.artifacts import Count, Document, Part, Positive, Sha256
+from emo_prune.artifacts import (
+    Count,
+    Document,
+    Part,
+    Positive,
+    Sha256,
+    data_frame,
+    html_table,
+)
 from emo_prune.errors import CarvingError, EmoPruneError
 from emo_prune.facts import CalibrationFacts, Modularity, Versions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Method = Literal["kmeans", "contiguous", "random"]
 GateSource = Literal["gate", "up", "inter"]
@@ -88,6 +99,19 @@ class CarvingRecord(Document, frozen=True, kw_only=True, tag="emo-prune/carving/
             f"{self.model.name} into {self.num_experts} experts, top-"
             f"{self.num_experts_per_tok}, by {self.method})"
         )
+
+    def to_pandas(self) -> DataFrame:
+        """Return a line for each carved layer, with what was measured of it."""
+        return data_frame(self._rows())
+
+    def _repr_html_(self) -> str:
+        rows = self._rows()
+        return html_table(list(rows[0]), [list(row.values()) for row in rows])
+
+    def _rows(self) -> list[dict[str, object]]:
+        found = self.measured.layers if self.measured else ()
+        more = {one.layer: one.to_dict() for one in found}
+        return [one.to_dict() | more.get(one.layer, {}) for one in self.layers]
 
 
 class Restored(Document, frozen=True, kw_only=True, tag="emo-prune/restored/1"):

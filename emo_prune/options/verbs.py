@@ -747,6 +747,22 @@ class PretrainOptions(ResumeOptions):
         panel=RUNTIME,
     )
 
+    def check(self) -> None:
+        """Refuse weights to begin with where none are needed, or the lack of them."""
+        super().check()
+        anneals = self.variant == "emo-anneal"
+        if anneals != (self.init_from is not None):
+            raise SettingsError(
+                "annealing begins with a trained model, and nothing else does",
+                where=Parameter("init_from"),
+                got=self.init_from,
+                expected="a checkpoint folder" if anneals else "nothing",
+                hint=(
+                    *("give ", Parameter("init_from", "DIR"), " together with "),
+                    Parameter("variant", "emo-anneal"),
+                ),
+            )
+
 
 @options
 class QuickstartOptions(Options):

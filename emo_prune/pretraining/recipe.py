@@ -16,6 +16,9 @@ from emo_prune.options import PretrainOptions, several
 Variant = Literal["emo", "standard", "dense", "small-standard", "emo-anneal"]
 
 _MOST = 10**15  # of anything that is counted
+_POSITIVE = ("hidden_size", "num_hidden_layers", "num_attention_heads",
+             "intermediate_size", "vocab_size", "sequence_length", "batch_size",
+             "micro_batch_size", "log_steps", "save_steps")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,53 +262,32 @@ def _check_type(key: str, value: object, kind: type) -> None:
 
 
 def _check_sizes(recipe: Recipe) -> None:
-    routed = recipe.num_experts - recipe.num_shared_experts
-    least = recipe.num_experts_per_tok - recipe.num_shared_experts
-    positive = ("hidden_size", "num_hidden_layers", "num_attention_heads",
-                "intermediate_size", "vocab_size", "sequence_length", "batch_size",
-                "micro_batch_size", "log_steps", "save_steps")  # fmt: skip
-    for key in positive:
-        _need(getattr(recipe, key) >= 1, key, getattr(recipe, key), "1 or more")
-    _need(
-        recipe.hidden_size % (2 * recipe.num_attention_heads) == 0,
-        "hidden_size",
-        recipe.hidden_size,
-        f"a multiple of 2 x {recipe.num_attention_heads} (heads)",
-    )
-    _need(
-        1 <= least <= routed,
-        "num_experts_per_tok",
-        recipe.num_experts_per_tok,
-        f"{1 + recipe.num_shared_experts} to {recipe.num_experts} (num_experts)",
-    )
-    _need(
-        least <= recipe.pool_min <= recipe.pool_max,
-        "pool_min",
-        recipe.pool_min,
-        f"{least} (routed experts of a token) to {recipe.pool_max} (pool_max)",
-    )
-    _need(
-        recipe.num_experts_per_tok <= recipe.small_num_experts,
-        "small_num_experts",
-        recipe.small_num_experts,
-        f"{recipe.num_experts_per_tok} or more",
-    )
-    _need(
-        recipe.batch_size % recipe.micro_batch_size == 0,
-        "batch_size",
-        recipe.batch_size,
-        f"a multiple of {recipe.micro_batch_size} (micro_batch_size)",
-    )
-    _need(
-        recipe.sequence_length >= 2, "sequence_length", recipe.sequence_length, "2 up"
-    )
-    _need(recipe.seed < 2**32, "seed", recipe.seed, "less than 2**32")
-    for key in ("adam_beta1", "adam_beta2"):
-        _need(getattr(recipe, key) < 1, key, getattr(recipe, key), "less than 1")
+    for key in _POSITIVE:
+        _need(getattr(recipe, key) >= 1, recipe, key, "1 or more")
+    shared, heads = recipe.num_shared_experts, recipe.num_attention_heads
+    picks = recipe.num_experts_per_tok
+    least = picks - shared  # routed experts that a token picks
+    for key, holds, expected in (
+        ("hidden_size", recipe.hidden_size % (2 * heads) == 0,
+         f"a multiple of 2 x {heads} (heads)"),
+        ("num_experts_per_tok", shared < picks <= recipe.num_experts,
+         f"{1 + shared} to {recipe.num_experts} (num_experts)"),
+        ("pool_min", least <= recipe.pool_min <= recipe.pool_max,
+         f"{least} (routed experts of a token) to {recipe.pool_max} (pool_max)"),
+        ("small_num_experts", picks <= recipe.small_num_experts, f"{picks} or more"),
+        ("batch_size", recipe.batch_size % recipe.micro_batch_size == 0,
+         f"a multiple of {recipe.micro_batch_size} (micro_batch_size)"),
+        ("sequence_length", recipe.sequence_length >= 2, "2 or more"),
+        ("seed", recipe.seed < 2**32, "less than 2**32"),
+        ("adam_beta1", recipe.adam_beta1 < 1, "less than 1"),
+        ("adam_beta2", recipe.adam_beta2 < 1, "less than 1"),
+    ):  # fmt: skip
+        _need(holds, recipe, key, expected)
 
 
-def _need(holds: bool, key: str, got: object, expected: str) -> None:
+def _need(holds: bool, recipe: Recipe, key: str, expected: str) -> None:
     if not holds:
+        got = getattr(recipe, key)
         raise _bad_setting("the recipe contradicts itself", key, got, expected)
 
 

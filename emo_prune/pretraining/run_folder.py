@@ -1,4 +1,4 @@
-"""The folder of a training in progress, from which `--resume` goes on.
+"""The folder of a training in progress, from which a later run goes on.
 
     OUTPUT.run/
         run.json         what is trained: recipe, variant, hashes of text and tokenizer
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from emo_prune.errors import OutputExists, Parameter, StaleTraining
 from emo_prune.exports import PartialFolder
-from emo_prune.files import strict_json
+from emo_prune.files import write_atomically
 from emo_prune.pretraining.document import TrainingIdentity
 
 # transformers' Trainer writes it last: a checkpoint without it is half a checkpoint.
@@ -135,56 +135,18 @@ class RunFolder:
         """Return after how many steps a checkpoint was made."""
         return int(checkpoint.name.rpartition("-")[2])
 
-    def rows(self) -> list[dict[str, float]]:
-        """Return the lines of metrics.
-
-        Raises:
-            StaleTraining: a line is damaged.
-        """
-        if not self.metrics.exists():
-            return []
-        lines = self.metrics.read_bytes().splitlines()
-        try:
-            return [_row(line) for line in lines]
-        except ValueError as error:
-            raise StaleTraining(
-                "the metrics of the training are damaged",
-                where=self.metrics,
-                got=error,
-                hint=(
-                    *("remove the line; with ", Parameter("resume", True)),
-                    " nothing is trained again",
-                ),
-            ) from None
-
-    def forget_rows_after(self, step: int) -> None:
-        """Drop what a killed training wrote after its last checkpoint."""
-        if not self.metrics.exists():
-            return
-        rows = self.metrics.read_bytes().splitlines(keepends=True)
-        kept = [row for row in rows if _step(row) <= step]
-        self.metrics.write_bytes(b"".join(kept))
+    def write_rows(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Write the lines of metrics, instead of those that are there."""
+        write_atomically(self.metrics, "".join(map(_line, rows)))
 
     def add_row(self, row: Mapping[str, float]) -> None:
-        """Write a line of metrics."""
+        """Write one more line."""
         with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(_line(row))
 
 
-def _row(line: bytes) -> dict[str, float]:
-    """Return a line of metrics; raise `ValueError` where it is none."""
-    row = strict_json(line)
-    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-        raise ValueError(f"{line[:80]!r}")
-    return row
-
-
-def _step(line: bytes) -> int:
-    """Return a line's step; of a line that was cut short, one that is never kept."""
-    try:
-        return int(_row(line)["step"])
-    except ValueError:
-        return 2**62
+def _line(row: Mapping[str, float]) -> str:
+    return json.dumps(row) + "\n"
 
 
 def _flat(value: Mapping[str, object], above: str = "") -> dict[str, object]:

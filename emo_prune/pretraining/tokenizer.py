@@ -1,21 +1,55 @@
-"""A tokenizer of one's own: byte-level BPE, in which no text is unknown."""
+"""The tokenizer of a training: a given one, or byte-level BPE that knows any text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from emo_prune.errors import Parameter, SettingsError
+from emo_prune.errors import BadRecipe, Parameter, SettingsError
 from emo_prune.files import sha256_text
+from emo_prune.options import PretrainOptions
+from emo_prune.pretraining.documents import Corpus, open_corpus
+from emo_prune.progress import Advance
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
 PAD = "<|pad|>"
+_MOST_BYTES = 200_000_000  # of a corpus; more text hardly changes the merges
 MIN_VOCAB_SIZE = 258  # every byte, and the two special tokens
+
+
+def prepared_tokenizer(
+    options: PretrainOptions, sources: Sequence[str], vocab_size: int, folder: Path
+) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a training: a given one, or one trained on its text.
+
+    It is written into `folder` unless one is there, and always read from it.
+
+    Raises:
+        BadRecipe: it has more tokens than `vocab_size`, or no end-of-text token.
+        CheckpointError: a given one cannot be loaded.
+        BadCorpus: there is no text to train one on.
+    """
+    from emo_prune.models.loading import load_tokenizer
+
+    if not folder.exists():
+        given = options.tokenizer or options.init_from
+        if given is not None:
+            tokenizer = load_tokenizer(Path(given))
+        else:
+            corpus = open_corpus(sources)
+            label = f"training a tokenizer of {vocab_size:,} tokens"
+            with options.progress.track(label, corpus.size(), "bytes") as advance:
+                tokenizer = train_tokenizer(_some_texts(corpus, advance), vocab_size)
+        tokenizer.save_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
+    _check(tokenizer, vocab_size)
+    return tokenizer
 
 
 def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -59,6 +93,35 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenize
         pad_token=PAD,
         clean_up_tokenization_spaces=False,
     )
+
+
+def _some_texts(corpus: Corpus, advance: Advance) -> Iterator[str]:
+    """Yield every n-th text, so that they are not too many."""
+    every = -(-corpus.size() // _MOST_BYTES) or 1
+    reading, told = corpus.read(), 0
+    for number, document in enumerate(reading):
+        if number % every == 0:
+            yield document.text
+        advance(reading.num_bytes - told)
+        told = reading.num_bytes
+
+
+def _check(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
+    if len(tokenizer) > vocab_size:
+        raise BadRecipe(
+            "the tokenizer has more tokens than the model has rows for",
+            where="vocab_size",
+            got=f"{len(tokenizer):,} tokens",
+            expected=f"{vocab_size:,} at most",
+            hint=("try ", Parameter("vocab_size", -(-len(tokenizer) // 64) * 64)),
+        )
+    if tokenizer.eos_token_id is None:
+        raise BadRecipe(
+            "the tokenizer has no end-of-text token, which goes between documents",
+            where=Parameter("tokenizer"),
+            expected="eos_token in tokenizer_config.json",
+            hint=("add it, or leave ", Parameter("tokenizer"), " out to train one"),
+        )
 
 
 def check_vocab_size(vocab_size: int) -> None:

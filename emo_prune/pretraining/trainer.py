@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,8 @@ from emo_prune.pretraining.recipe import Recipe, lr_factor
 from emo_prune.pretraining.run_folder import RunFolder
 from emo_prune.pretraining.windows import Windows, collate
 from emo_prune.progress import Advance, Progress
+
+_METRICS = ("grad_norm", "learning_rate", "total_loss", "loss", *NAMES)
 
 
 class PoolTrainer(Trainer):  # type: ignore[misc]
@@ -201,10 +203,7 @@ class PoolTrainer(Trainer):  # type: ignore[misc]
 
 
 class Notes(TrainerCallback):  # type: ignore[misc]
-    """Tells how the training goes: a line of metrics in its folder, steps and losses.
-
-    A training that goes on forgets the lines after the checkpoint it goes on from.
-    """
+    """Tells how the training goes: its steps and losses, and lines of metrics."""
 
     def __init__(
         self, run: RunFolder, recipe: Recipe, progress: Progress, advance: Advance
@@ -215,54 +214,47 @@ class Notes(TrainerCallback):  # type: ignore[misc]
         self._advance = advance
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, _args: object, state: TrainerState, *_: object, **__: object
     ) -> None:
-        """Drop what a killed training wrote after its last checkpoint."""
-        del args, control
+        """Forget what a killed training wrote after its last checkpoint."""
         if state.is_world_process_zero:
-            self._run.forget_rows_after(state.global_step)
+            self._run.write_rows(metrics(state.log_history, self._tokens_per_step))
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
+        self, _args: object, state: TrainerState, control: TrainerControl, **_: object
     ) -> TrainerControl:
         """Ask for a line at the last step, whatever its number."""
-        del args
         self._advance(self._tokens_per_step)
         if state.global_step == state.max_steps:
             control.should_log = True
         return control
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: object,
+        self, _args: object, state: TrainerState, *_: object, **__: object
     ) -> None:
         """Write a line, and tell the loss."""
-        del args, control
-        if logs is None or "grad_norm" not in logs:
-            return
-        self._progress.say(
-            f"step {state.global_step:,} of {state.max_steps:,}: "
-            f"loss {logs['loss']:.3f}"
-        )
-        if state.is_world_process_zero:
-            row = {
-                "step": state.global_step,
-                "tokens": state.global_step * self._tokens_per_step,
-                **{key: value for key, value in logs.items() if key != "epoch"},
-            }
-            self._run.add_row(row)
+        for row in metrics(state.log_history[-1:], self._tokens_per_step):
+            self._progress.say(
+                f"step {row['step']:,} of {state.max_steps:,}: loss {row['loss']:.3f}"
+            )
+            if state.is_world_process_zero:
+                self._run.add_row(row)
+
+
+def metrics(
+    history: Sequence[Mapping[str, float]], tokens_per_step: int
+) -> list[dict[str, float]]:
+    """Return the lines of metrics in the Trainer's history, which checkpoints hold."""
+    return [
+        {
+            "step": row["step"],
+            "tokens": row["step"] * tokens_per_step,
+            # In an order of our own: that of a checkpoint is the alphabet's.
+            **{name: row[name] for name in _METRICS if name in row},
+        }
+        for row in history
+        if "grad_norm" in row  # else it is a summary
+    ]
 
 
 @contextlib.contextmanager

@@ -16,11 +16,11 @@ from emo_prune.files import versions
 from emo_prune.options import PretrainOptions, several, verb
 from emo_prune.places import refuse_no_text
 from emo_prune.pretraining.document import PretrainRecord, TrainingIdentity
-from emo_prune.pretraining.documents import Corpus, open_corpus
+from emo_prune.pretraining.documents import open_corpus
 from emo_prune.pretraining.recipe import Recipe, recipe_of
 from emo_prune.pretraining.run_folder import RunFolder
-from emo_prune.pretraining.tokenizer import check_vocab_size
-from emo_prune.progress import Advance, Interruptible
+from emo_prune.pretraining.tokenizer import check_vocab_size, prepared_tokenizer
+from emo_prune.progress import Interruptible
 from emo_prune.routing import current_ranks, say_imports
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from emo_prune.pretraining.trainer import PoolTrainer
 
 TRACKERS = ("tensorboard", "wandb")
-_TOKENIZER_BYTES = 200_000_000  # of the corpus; more text hardly changes the merges
 _POINTS = 200  # of the loss curve, at most
 
 
@@ -83,7 +82,9 @@ def pretrain(options: PretrainOptions) -> Pretrained:
     state.wait_for_everyone()
     try:
         with state.main_process_first():
-            tokenizer = _tokenizer(options, recipe, run)
+            tokenizer = prepared_tokenizer(
+                options, _data(options), recipe.vocab_size, run.tokenizer
+            )
             cache = _tokens(options, tokenizer)
         training = _Training(options, recipe, run, tokenizer, cache)
         if state.is_main_process:
@@ -97,18 +98,6 @@ def pretrain(options: PretrainOptions) -> Pretrained:
 
 
 def _check(options: PretrainOptions, recipe: Recipe) -> None:
-    anneals = options.variant == "emo-anneal"
-    if anneals != (options.init_from is not None):
-        raise BadRecipe(
-            "annealing begins with a trained model, and nothing else does",
-            where=Parameter("init_from"),
-            got=options.init_from,
-            expected="a checkpoint folder" if anneals else "nothing",
-            hint=(
-                *("give ", Parameter("init_from", "DIR"), " together with "),
-                Parameter("variant", "emo-anneal"),
-            ),
-        )
     if recipe.main_steps + recipe.anneal_steps == 0:
         raise BadRecipe(
             "there is nothing to train",
@@ -195,57 +184,6 @@ def _data(options: PretrainOptions) -> list[str]:
     return [str(source) for source in sources]
 
 
-def _tokenizer(
-    options: PretrainOptions, recipe: Recipe, run: RunFolder
-) -> PreTrainedTokenizerBase:
-    from emo_prune.models.loading import load_tokenizer
-    from emo_prune.pretraining.tokenizer import train_tokenizer
-
-    if not run.tokenizer.exists():
-        source = options.tokenizer or options.init_from
-        if source is not None:
-            tokenizer = load_tokenizer(Path(source))
-        else:
-            corpus = open_corpus(_data(options))
-            label = f"training a tokenizer of {recipe.vocab_size:,} tokens"
-            with options.progress.track(label, corpus.size(), "bytes") as advance:
-                texts = _some_texts(corpus, advance)
-                tokenizer = train_tokenizer(texts, recipe.vocab_size)
-        tokenizer.save_pretrained(run.tokenizer)
-    tokenizer = load_tokenizer(run.tokenizer)  # always the one that is written
-    _check_tokenizer(tokenizer, recipe)
-    return tokenizer
-
-
-def _some_texts(corpus: Corpus, advance: Advance) -> Iterator[str]:
-    """Yield every n-th text, so that they are not too many."""
-    every = -(-corpus.size() // _TOKENIZER_BYTES) or 1
-    reading, told = corpus.read(), 0
-    for number, document in enumerate(reading):
-        if number % every == 0:
-            yield document.text
-        advance(reading.num_bytes - told)
-        told = reading.num_bytes
-
-
-def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> None:
-    if len(tokenizer) > recipe.vocab_size:
-        raise BadRecipe(
-            "the tokenizer has more tokens than the model has rows for",
-            where="vocab_size",
-            got=f"{len(tokenizer):,} tokens",
-            expected=f"{recipe.vocab_size:,} at most",
-            hint=("try ", Parameter("vocab_size", -(-len(tokenizer) // 64) * 64)),
-        )
-    if tokenizer.eos_token_id is None:
-        raise BadRecipe(
-            "the tokenizer has no end-of-text token, which goes between documents",
-            where=Parameter("tokenizer"),
-            expected="eos_token in tokenizer_config.json",
-            hint=("add it, or leave ", Parameter("tokenizer"), " out to train one"),
-        )
-
-
 def _tokens(options: PretrainOptions, tokenizer: PreTrainedTokenizerBase) -> TokenCache:
     from emo_prune.pretraining.token_cache import default_folder, tokenized
 
@@ -310,7 +248,7 @@ class _Training:
                     resume_from_checkpoint=str(checkpoint) if checkpoint else None
                 )
             state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-            record = self._record(trainer.state.global_step)
+            record = self._record(trainer)
             if is_main:
                 publish_model(
                     trainer.accelerator.unwrap_model(trainer.model_wrapped),
@@ -383,8 +321,11 @@ class _Training:
         model = model_to_train(recipe, options.variant, self._tokenizer, self._start)
         return PoolTrainer(model, recipe, arguments, windows)
 
-    def _record(self, steps: int) -> PretrainRecord:
-        rows = self._folder.rows()
+    def _record(self, trainer: PoolTrainer) -> PretrainRecord:
+        from emo_prune.pretraining.trainer import metrics
+
+        steps = trainer.state.global_step
+        rows = metrics(trainer.state.log_history, self._recipe.tokens_per_step)
         every = -(-len(rows) // _POINTS) or 1
         schedule = ("step", "tokens", "learning_rate")
         last = rows[-1] if rows else {}

@@ -127,6 +127,10 @@ def test_examples_that_are_measured_choose_nothing(
     assert replace(measured, measured=None) == plain
     assert read_blobs(tmp_path / "measured") == read_blobs(tmp_path / "plain")
     assert CarvingRecord.load(tmp_path / "measured" / "carving.json") == measured
+    assert "CarvingRecord(3 of 3 layers of llama into 8 experts, top-2" in repr(plain)
+    assert list(plain.to_pandas()["layer"]) == [0, 1, 2]
+    assert "picked_energy" in measured.to_pandas()
+    assert measured._repr_html_().count("<tr>") == 4
 
 
 def test_a_gate_is_measured_by_what_it_picks(dense: Dense, tmp_path: Path) -> None:

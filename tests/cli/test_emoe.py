@@ -1,4 +1,4 @@
-"""The whole road on carved models: a Llama with biases, and GPT-2 as it is released."""
+"""From select to eval on carved models: a Llama with biases, and a released GPT-2."""
 
 from __future__ import annotations
 
