@@ -140,6 +140,13 @@ def test_a_gzip_file_that_is_not_whole_is_refused(tmp_path: Path, damage: str) -
         _texts(path)
 
 
+def test_a_line_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "' + b"a" * 256_000_000, 1))
+    with pytest.raises(BadCorpus, match=r"too long to be one document; .*line 1"):
+        _texts(path)
+
+
 def test_a_corpus_without_text_is_refused(tmp_path: Path) -> None:
     path = texts_file(tmp_path / "a.jsonl", "", "")
     with pytest.raises(BadCorpus, match=r"no text in the corpus; in a.jsonl"):
