@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from emo_prune.errors import CheckpointError, SettingsError
+from emo_prune.errors import CheckpointError, Parameter, SettingsError
 from emo_prune.models.placement import check_placement
 
 # What transformers raises when a config or a tokenizer file makes no sense: it has no
@@ -65,7 +65,10 @@ def load_model(folder: Path, *, device: str | None = None, dtype: str = "auto") 
             raise SettingsError(
                 "the model does not fit into the device's memory",
                 where=device,
-                hint="try --dtype bfloat16, --device auto or --device cpu",
+                hint=(
+                    *("try ", Parameter("dtype", "bfloat16"), ", "),
+                    *(Parameter("device", "auto"), " or ", Parameter("device", "cpu")),
+                ),
             ) from None
         except LOADING_FAILURES as error:
             raise CheckpointError(

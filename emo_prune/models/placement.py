@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import psutil
 
-from emo_prune.errors import SettingsError
-
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-DEVICES = "cpu, cuda, cuda:N or auto"
+from emo_prune.errors import Parameter, SettingsError
+from emo_prune.options.values import check_device, check_dtype
 
 _CONTAINER = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
-_CUDA = re.compile(r"cuda(?::(0|[1-9][0-9]{0,3}))?")
 
 
 def check_placement(device: str | None, dtype: str) -> None:
@@ -21,31 +17,15 @@ def check_placement(device: str | None, dtype: str) -> None:
 
     Args:
         device: "cpu", "cuda", "cuda:1", "auto", or None for a GPU if there is one.
-        dtype: one of `DTYPES`.
+        dtype: "auto", "float32", "bfloat16" or "float16".
 
     Raises:
         SettingsError: no such name, or this machine has no such device.
     """
-    if dtype not in DTYPES:
-        raise SettingsError(
-            "there is no such dtype",
-            where="--dtype",
-            got=repr(dtype),
-            expected=", ".join(DTYPES),
-            hint="try --dtype auto",
-        )
-    if device in (None, "cpu", "auto"):
-        return
-    named = _CUDA.fullmatch(str(device))
-    if named is None:
-        raise SettingsError(
-            "the device is none that models are run on here",
-            where="--device",
-            got=repr(device),
-            expected=DEVICES,
-            hint="try --device cpu",
-        )
-    _check_cuda(str(device), int(named[1] or 0))
+    check_dtype(dtype)
+    number = None if device is None else check_device(device)
+    if number is not None:
+        _check_cuda(str(device), number)
 
 
 def free_memory() -> int:
@@ -69,10 +49,10 @@ def _check_cuda(device: str, number: int) -> None:
     if number >= found:
         raise SettingsError(
             "the device cannot be used",
-            where="--device",
+            where=Parameter("device"),
             got=device,
             expected=f"one of the {found} GPUs that torch finds"
             if found
             else "cpu: torch finds no GPU",
-            hint="try --device cpu",
+            hint=("try ", Parameter("device", "cpu")),
         )

@@ -41,7 +41,7 @@ class Series(Part, frozen=True, kw_only=True):
     """One model on one benchmark, in per cent, by how many experts were kept.
 
     source: "Table 3", "Figure 4". model: the Hub id of the checkpoint, or a name.
-    benchmark: as in `--task`, or one of the paper's own. category: "mean" is the
+    benchmark: as a task is named, or one of the paper's own. category: "mean" is the
     unweighted one over the categories but "other".
 
     score, greedy: as in `select`. examples: how many calibrated. select_shots and
@@ -234,7 +234,7 @@ def _caveats(
     theirs = (published.settings.protocol, published.settings.answer)
     if benchmark != "gsm8k" and own != theirs:
         yield (
-            f"this sweep: --protocol {own[0]}, --answer {own[1]}: levels are not "
+            f"this sweep has protocol {own[0]}, answers {own[1]}: levels are not "
             "comparable, drops are with care"
         )
     if num_categories < _SIZES[benchmark]:

@@ -18,8 +18,9 @@ import numpy as np
 
 from emo_prune.architectures import MoEModel
 from emo_prune.errors import Command, Parameter, SettingsError, Text
-from emo_prune.models.placement import DTYPES, check_placement, free_memory
+from emo_prune.models.placement import check_placement, free_memory
 from emo_prune.options import ChoiceOptions, PlacementOptions
+from emo_prune.options.values import DTYPES
 from emo_prune.routing.counts import COUNTS, SUMS, LayerRouting
 from emo_prune.units import parse_bytes
 
