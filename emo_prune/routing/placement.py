@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emo_prune.architectures import MoEModel
+from emo_prune.checkpoint import dtypes
 from emo_prune.errors import Command, Parameter, SettingsError, Text
 from emo_prune.models.placement import check_placement, free_memory
 from emo_prune.options import ChoiceOptions, PlacementOptions
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from emo_prune.routing.calibration import Batch
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_STORED = ("F32", "BF16", "F16")  # what a layer is computed in, if it is stored so
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def resolved_dtype(model: MoEModel, dtype: str) -> str:
     sizes = Counter[str]()
     for tensor in model.checkpoint.tensors.values():
         if tensor.dtype in _STORED:
-            sizes[_STORED[tensor.dtype]] += tensor.num_bytes
+            sizes[str(dtypes.DTYPES[tensor.dtype].torch)] += tensor.num_bytes
     return sizes.most_common(1)[0][0] if sizes else "float32"
 
 

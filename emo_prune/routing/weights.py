@@ -16,18 +16,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from emo_prune.checkpoint import ByteRange, ByteSource, OutputTensor, Wanted
+from emo_prune.checkpoint import (
+    DTYPES,
+    ByteRange,
+    ByteSource,
+    OutputTensor,
+    Wanted,
+)
 from emo_prune.errors import Command, RoutingError
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "BOOL": torch.bool,
-}
+_COMPUTED = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")
 _ALIGNED = 64  # bytes, as torch aligns memory of its own
 _TOLD = 64 * 1024 * 1024  # bytes that are read before progress is told
 
@@ -168,18 +166,19 @@ def torch_dtype(tensor: OutputTensor) -> torch.dtype:
     Raises:
         RoutingError: a model cannot compute with it as it lies there.
     """
-    if tensor.dtype not in _DTYPES:
+    if tensor.dtype not in _COMPUTED:
         raise RoutingError(
             "a model cannot be run layer by layer on tensors of this type",
             where=tensor.name,
             got=tensor.dtype,
-            expected=", ".join(_DTYPES),
+            expected=", ".join(_COMPUTED),
             hint=(
                 *("use ", Command("select", {"stream": False}), " and export, or "),
                 "the unquantised checkpoint",
             ),
         )
-    return _DTYPES[tensor.dtype]
+    found: torch.dtype = getattr(torch, str(DTYPES[tensor.dtype].torch))
+    return found
 
 
 def give_back_memory() -> None:
