@@ -17,6 +17,7 @@ from emo_prune.architectures.feed_forward import (
     feed_forward_size,
 )
 from emo_prune.checkpoint import (
+    FLOATS,
     Checkpoint,
     Tensor,
     local_folder,
@@ -32,7 +33,6 @@ from emo_prune.errors import (
 )
 from emo_prune.options import RemoteOptions
 
-FLOATS = ("F64", "F32", "F16", "BF16")
 NUMBER = r"(?:0|[1-9][0-9]{0,5})"  # one spelling each, and none too long to be read
 
 
